@@ -1,0 +1,66 @@
+# Two commands matter: `make up` runs the whole fleet here, `make test` runs every test. `make help` lists the rest.
+PYTHON ?= python3
+ARGS   ?=
+BIN    := .venv/bin
+export UV_LINK_MODE ?= copy
+
+.PHONY: help up down test load bench lint format lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+up: .venv/runtime  ## install, start the whole fleet here, show it live; Ctrl-C drains and stops it
+	@$(BIN)/headrace up $(ARGS)
+
+down: .venv/runtime  ## stop a fleet that `make up ARGS=--detach` started
+	@$(BIN)/headrace down $(ARGS)
+
+test: .venv/dev  ## install what the tests need and run all of them
+	@$(BIN)/python -m pytest $(ARGS)
+
+load: .venv/runtime  ## drive the running fleet; ARGS="--rate 1000 --duration 30"
+	@$(BIN)/headrace load run $(ARGS)
+
+bench: .venv/dev  ## the benchmarks, each against its stated peer
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+lint: .venv/dev  ## ruff, mypy, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: .venv/dev  ## let ruff rewrite what it can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: .venv/tools  ## resolve the dependencies anew into requirements/*.txt
+	@for set in install runtime dev; do $(MAKE) --no-print-directory requirements/$$set.txt --always-make; done
+
+clean:  ## remove the installation; data in .headrace/ stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+COMPILE = $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+
+requirements/install.txt: requirements/install.in
+	$(COMPILE) $< -o $@
+requirements/runtime.txt: pyproject.toml
+	$(COMPILE) $< -o $@
+requirements/dev.txt: pyproject.toml requirements/runtime.txt
+	$(COMPILE) --extra dev -c requirements/runtime.txt $< -o $@
+
+.venv/tools: requirements/install.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headrace needs Python 3.11 or newer; this is %s. Mend: make PYTHON=python3.12 ..." % sys.version.split()[0])'
+	@echo "installing into .venv (once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/install.txt
+	@touch $@
+
+.venv/runtime: .venv/tools requirements/runtime.txt pyproject.toml
+	@$(BIN)/uv pip install --require-hashes -r requirements/runtime.txt
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev: .venv/runtime requirements/dev.txt
+	@$(BIN)/uv pip install --require-hashes -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,58 @@
+"""Celery's settings, each with its reason. Read by `shared.app`; what differs between machines comes from `shared.settings`."""
+
+import orjson
+from kombu import Queue, serialization
+
+from shared.settings import settings
+from shared.topology import MAINTENANCE, QUEUE_OF_TASK, QUEUES
+
+_settings = settings()
+
+# orjson reads and writes bodies several times faster than the standard library. Registered under the name every stock client
+# uses, because the wire format is the same JSON.
+serialization.register(
+    "json", lambda value: orjson.dumps(value).decode(), orjson.loads, content_type="application/json", content_encoding="utf-8"
+)
+
+broker_url = _settings.required("broker_url")
+broker_connection_retry_on_startup = True  # a worker that starts before its broker waits instead of dying
+broker_connection_max_retries = None  # for ever: an outage ends by itself, a worker that gave up does not
+broker_connection_timeout = _settings.broker_timeout_seconds
+broker_transport_options = {
+    "visibility_timeout": _settings.redelivery_seconds,  # kombu's default of an hour is how long a dead worker's messages hide
+    "socket_timeout": _settings.broker_timeout_seconds,  # kombu's default, none, blocks for ever on a half-open link
+    "socket_keepalive": True,
+    "health_check_interval": 10,  # seconds; finds a link that died without a reset
+}
+
+task_queues = [Queue(name) for name in QUEUES]
+task_routes = {task: {"queue": queue} for task, queue in QUEUE_OF_TASK.items()}
+task_default_queue = MAINTENANCE  # a task without a route is never mistaken for a customer's message
+task_create_missing_queues = False  # a misspelt queue is an error, not a list that nobody reads
+
+task_serializer = "json"
+result_serializer = "json"
+accept_content = ["json"]  # pickle runs what it reads
+task_ignore_result = True  # the rows are the result; a result backend would double the broker's work
+result_backend = None
+task_store_errors_even_if_ignored = False
+
+task_acks_late = True  # acknowledged once its effect is committed
+task_reject_on_worker_lost = True  # a lost child's task runs again
+task_acks_on_failure_or_timeout = True  # for plain tasks, which beat starts anew; batch tasks settle each message by outcome
+
+worker_concurrency = _settings.worker_children
+worker_prefetch_multiplier = max(1, _settings.prefetch_messages // _settings.worker_children)
+worker_enable_prefetch_count_reduction = True  # after a reconnect, do not take on top of what children still run
+worker_cancel_long_running_tasks_on_connection_loss = False  # the effect is idempotent; killing a committed batch wins nothing
+worker_soft_shutdown_timeout = 0  # it sleeps inside the signal handler with the loop frozen; `tasks.collector` drains instead
+worker_hijack_root_logger = False  # `shared.log` owns it
+worker_redirect_stdouts = False
+worker_send_task_events = True  # one a batch, see `tasks.collector`
+task_send_sent_event = False  # one a message
+worker_proc_alive_timeout = 30.0  # seconds until a forked child must be up; a busy machine needs more than the default 4
+worker_disable_rate_limits = True  # none is set; skips a token bucket a message
+
+enable_utc = True
+timezone = "UTC"
+beat_schedule: dict[str, object] = {}

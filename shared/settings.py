@@ -1,0 +1,122 @@
+"""Every setting, typed and frozen, read once. The only place that reads the environment.
+
+A value comes from ``HEADRACE_<NAME>`` or, for what a fleet running here chose by itself (its URLs and ports), from the
+``environment`` entry of ``fleet.json`` in the data directory; so ``headrace account create`` finds the embedded servers without a flag.
+"""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from shared.errors import ConfigurationError
+
+PREFIX = "HEADRACE_"
+FLEET_FILE = "fleet.json"
+
+
+class FleetFile(PydanticBaseSettingsSource):
+    """What the fleet of this data directory wrote down about itself; nothing when none has run."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        data_dir = Path(self.current_state.get("data_dir", Settings.model_fields["data_dir"].default))
+        try:
+            environment = json.loads((data_dir / FLEET_FILE).read_bytes())["environment"]
+        except (OSError, ValueError, KeyError):
+            return {}
+        return {key.removeprefix(PREFIX).lower(): value for key, value in environment.items()}
+
+
+class Settings(BaseSettings):
+    """The fleet's settings. Each number says its unit, its bound and its reason."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    data_dir: Path = Field(Path(".headrace"), description="holds every file that `headrace up` writes")
+    database_url: str = Field("", description="postgresql://user:password@host/name; empty: the embedded server")
+    broker_url: str = Field("", description="redis://, rediss:// of the broker; empty: the embedded server")
+    cache_url: str = Field("", description="redis:// of the cache, another server than the broker; empty: embedded")
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="of every process")
+
+    ingress_host: str = Field("127.0.0.1", description="address the ingress listens on; a container wants 0.0.0.0")
+    ingress_port: int = Field(8080, ge=1, le=65535, description="port of the ingress")
+    exporter_port: int = Field(8081, ge=1, le=65535, description="port of the exporter")
+    flower_port: int = Field(5555, ge=1, le=65535, description="port of Flower")
+    flower_password: str = Field("", description="basic-auth password of Flower's user `headrace`")
+    metrics_dir: str = Field("", description="directory where processes share counters; empty: each on its own")
+    ready_file: str = Field("", description="file a worker touches once it consumes; for supervisors")
+
+    lanes: int = Field(32, ge=1, le=256, description="order lanes of the fleet; a sweep visits each, hence the bound")
+    worker_children: int = Field(2, ge=1, le=32, description="children of a store worker: one a core on the reference machine")
+    prefetch_messages: int = Field(
+        400, ge=1, le=10_000, description="messages a worker holds unsettled: one full batch running and one waiting"
+    )
+    batch_messages_max: int = Field(
+        200, ge=1, le=1_000, description="messages in one batch: a larger one wins no rate and costs latency"
+    )
+    batch_bytes_max: int = Field(
+        8 * 2**20, ge=2**20, le=64 * 2**20, description="bytes of bodies in one batch: bounds a child's memory"
+    )
+    batch_timeout_seconds: int = Field(
+        60, ge=5, le=600, description="a batch running longer is killed and bisected; far above every database time-out"
+    )
+    batch_attempts_max: int = Field(3, ge=1, le=20, description="runs alone before a message that raises is dead-lettered")
+    redelivery_seconds: int = Field(
+        120, ge=30, le=3600, description="a dead worker's messages come back after this; longer than any batch"
+    )
+    drain_seconds: int = Field(8, ge=1, le=300, description="a stopping worker finishes batches for this long")
+
+    publish_linger_ms: float = Field(2.0, ge=0, le=100, description="how long the ingress gathers messages for one write")
+    publish_messages_max: int = Field(500, ge=1, le=10_000, description="messages in one write to the broker")
+    publish_waiting_max: int = Field(
+        20_000, ge=100, le=1_000_000, description="messages waiting for the broker; beyond it the ingress answers 503"
+    )
+    broker_timeout_seconds: float = Field(5, ge=0.5, le=60, description="the broker's answer; then 503, and repeating is safe")
+
+    database_pool: int = Field(8, ge=1, le=100, description="connections of one ingress; a worker's child holds one")
+    database_connect_seconds: int = Field(3, ge=1, le=60, description="opening one connection")
+    database_statement_ms: int = Field(10_000, ge=100, le=600_000, description="one statement; the slowest seen takes 300 ms")
+    database_lock_ms: int = Field(5_000, ge=50, le=60_000, description="waiting for a lock; a batch holds its own for about 10 ms")
+    lookup_seconds: float = Field(5, ge=0, le=300, description="a changed channel or key takes effect within this")
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource, **more: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (more["init_settings"], more["env_settings"], FleetFile(settings_cls))
+
+    def required(self, name: str) -> str:
+        """The URL called ``name``, or ConfigurationError that says how to get one."""
+        value: str = getattr(self, name)
+        if not value:
+            raise ConfigurationError(
+                f"no {name}: start the embedded fleet (`headrace up`) in {self.data_dir}/ or set {PREFIX}{name.upper()}"
+            )
+        return value
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The process's settings, read on first use. Raises ConfigurationError that names the variable at fault."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(f"{PREFIX}{name}: {first['msg']}") from None
+
+
+def masked(url: str) -> str:
+    """A URL that may be shown: the password replaced."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user = parts.username or ""
+    return urlunsplit(parts._replace(netloc=f"{user}:***@{parts.netloc.rpartition('@')[2]}"))
