@@ -1,0 +1,110 @@
+"""Accounts: tenants and their API keys. A key is shown once; only its SHA-256 is kept."""
+
+import hashlib
+import secrets
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import delete as sql_delete
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from uuid_utils import uuid7
+
+from shared.db.models import Account, DeadLetterRow
+from shared.db.session import ReadSession, WriteSession
+from shared.errors import HeadraceError, NotFound
+
+NAME_LENGTH_MAX = 100
+
+
+class NewAccount(NamedTuple):
+    """A fresh account; the only time that its key is known."""
+
+    id: str
+    api_key: str
+
+
+class AccountRecord(NamedTuple):
+    """An account as an operator sees it."""
+
+    id: str
+    name: str
+    created_at: datetime
+    disabled_at: datetime | None
+
+
+class AlreadyExists(HeadraceError):
+    """The name is taken. Choose another, or use the one there is."""
+
+
+def hash_of(api_key: str) -> bytes:
+    """What is stored and compared in a key's stead."""
+    return hashlib.sha256(api_key.encode()).digest()
+
+
+def create(session: WriteSession, name: str) -> NewAccount:
+    """A new account called ``name``, 1 to 100 characters. Raises AlreadyExists."""
+    if not name.strip() or len(name) > NAME_LENGTH_MAX or "\0" in name:
+        raise HeadraceError(f"an account's name has 1 to {NAME_LENGTH_MAX} characters")
+    account_id, api_key = UUID(str(uuid7())), _new_key()
+    statement = insert(Account).values(id=account_id, name=name, api_key_hash=hash_of(api_key)).on_conflict_do_nothing()
+    if session.execute(statement.returning(Account.id)).first() is None:
+        raise AlreadyExists(f"there is an account {name!r} already; `headrace account list` shows it")
+    return NewAccount(str(account_id), api_key)
+
+
+def rotate_key(session: WriteSession, account_id: str) -> str:
+    """Replace the key; the old one ends at once, apart from edges that remember it for `lookup_seconds`."""
+    api_key = _new_key()
+    session.execute(update(Account).where(Account.id == UUID(account_id)).values(api_key_hash=hash_of(api_key)))
+    return api_key
+
+
+def disable(session: WriteSession, account_id: str) -> None:
+    """Refuse the account at the edge from now on; what is queued is still stored."""
+    statement = update(Account).where(Account.id == UUID(account_id), Account.disabled_at.is_(None))
+    session.execute(statement.values(disabled_at=func.now()))
+
+
+def delete(session: WriteSession, account_id: str) -> None:
+    """Remove the account and everything of it: channels, contacts, conversations, messages, dead letters."""
+    session.execute(sql_delete(DeadLetterRow).where(DeadLetterRow.account_id == account_id))
+    session.execute(sql_delete(Account).where(Account.id == UUID(account_id)))
+
+
+def every(session: ReadSession) -> list[AccountRecord]:
+    """All accounts, oldest first."""
+    rows = session.execute(select(Account.id, Account.name, Account.created_at, Account.disabled_at).order_by(Account.id))
+    return [AccountRecord(str(row.id), row.name, row.created_at, row.disabled_at) for row in rows]
+
+
+def named(session: ReadSession | WriteSession, name_or_id: str) -> AccountRecord:
+    """The account with this id or this name. Raises NotFound."""
+    statement = select(Account.id, Account.name, Account.created_at, Account.disabled_at)
+    row = session.execute(statement.where(Account.name == name_or_id)).first()
+    if row is None and (account_id := uuid_or_none(name_or_id)):
+        row = session.execute(statement.where(Account.id == account_id)).first()
+    if row is None:
+        raise NotFound(f"no account {name_or_id!r}; `headrace account list` shows them")
+    return AccountRecord(str(row.id), row.name, row.created_at, row.disabled_at)
+
+
+def id_of_key(session: ReadSession, api_key_hash: bytes) -> str | None:
+    """The id of the enabled account with this key's hash."""
+    statement = select(Account.id).where(Account.api_key_hash == api_key_hash, Account.disabled_at.is_(None))
+    found = session.execute(statement).scalar_one_or_none()
+    return str(found) if found else None
+
+
+def uuid_or_none(text: str) -> UUID | None:
+    """``text`` as a UUID if it is one in its canonical form, the form in which ids are handed out."""
+    try:
+        value = UUID(text)
+    except ValueError:
+        return None
+    return value if str(value) == text else None
+
+
+def _new_key() -> str:
+    return "hr_" + secrets.token_urlsafe(32)
