@@ -1,7 +1,8 @@
 """Publishing, pipelined and confirmed: `publish` returns once the broker has written every message to its log.
 
-An envelope is an ordinary Celery protocol-2 message in kombu's Redis format, written by hand: `apply_async` costs about 160 us a
-message, this 10 us, and every stock Celery worker reads it. Many messages of a queue go in one ``LPUSH``: one round trip, one fsync.
+An envelope is an ordinary Celery protocol-2 message in kombu's Redis format, written by hand: `apply_async` costs about
+160 us a message, this 10 us, and every stock Celery worker reads it. Many messages of a queue go in one ``LPUSH``: one
+round trip, one fsync.
 """
 
 from collections.abc import Iterable
@@ -90,7 +91,7 @@ class Producer:
     """
 
     def __init__(self, broker_url: str, *, timeout: float = 5) -> None:
-        # One repetition covers a connection that the server closed while it was idle. It may write a message twice, which has no effect.
+        # One repetition covers a connection that the server closed while idle. Writing a message twice has no effect.
         self._redis = redis.Redis.from_url(
             broker_url,
             socket_timeout=timeout,

@@ -1,7 +1,8 @@
 """Every setting, typed and frozen, read once. The only place that reads the environment.
 
 A value comes from ``HEADRACE_<NAME>`` or, for what a fleet running here chose by itself (its URLs and ports), from the
-``environment`` entry of ``fleet.json`` in the data directory; so ``headrace account create`` finds the embedded servers without a flag.
+``environment`` entry of ``fleet.json`` in the data directory; so ``headrace account create`` finds the embedded servers
+without a flag.
 """
 
 import json
@@ -83,7 +84,7 @@ class Settings(BaseSettings):
     database_pool: int = Field(8, ge=1, le=100, description="connections of one ingress; a worker's child holds one")
     database_connect_seconds: int = Field(3, ge=1, le=60, description="opening one connection")
     database_statement_ms: int = Field(10_000, ge=100, le=600_000, description="one statement; the slowest seen takes 300 ms")
-    database_lock_ms: int = Field(5_000, ge=50, le=60_000, description="waiting for a lock; a batch holds its own for about 10 ms")
+    database_lock_ms: int = Field(5_000, ge=50, le=60_000, description="waiting for a lock; a batch holds one about 10 ms")
     lookup_seconds: float = Field(5, ge=0, le=300, description="a changed channel or key takes effect within this")
 
     @classmethod

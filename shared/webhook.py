@@ -11,7 +11,7 @@ BODY_BYTES_MAX = 2**20
 
 
 class QueuedWebhook(Struct, frozen=True):
-    """A verified webhook. ``body`` is the provider's JSON, byte for byte, so that a parser's bug costs a replay, never a message."""
+    """A verified webhook. ``body`` is the provider's JSON, byte for byte: a parser's bug costs a replay, never a message."""
 
     account_id: str
     channel_id: str

@@ -4,7 +4,7 @@ Identifiers that senders choose are ``COLLATE "C"``: compared as bytes, which is
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import BigInteger, ForeignKey, Identity, Index, Text, UniqueConstraint, func
@@ -18,7 +18,7 @@ Instant = TIMESTAMP(timezone=True)
 class Base(DeclarativeBase):
     """The tables' registry. No relationships: the store joins in SQL, so nothing can load lazily."""
 
-    type_annotation_map = {datetime: Instant, dict[str, Any]: JSONB, list[Any]: JSONB, str: Text}
+    type_annotation_map: ClassVar = {datetime: Instant, dict[str, Any]: JSONB, list[Any]: JSONB, str: Text}
 
 
 class Account(Base):

@@ -9,8 +9,19 @@ from shared.db.session import Raced
 from shared.errors import BrokerUnavailable, ConfigurationError
 
 # SQLSTATE classes a message's content can cause: 22 data exception, 23 integrity violation. Every other class (08 connection,
-# 40 rollback, 42 missing table, 53 disk or memory, 55 lock, 57 shutdown or time-out, 58 I/O, ...) is the server's or the deployment's.
+# 40 rollback, 42 missing table, 53 disk or memory, 55 lock, 57 shutdown or time-out, 58 I/O, ...) is the server's.
 FAULTS_OF_DATA = ("22", "23")
+
+OUTAGES = (
+    PoolTimeout,
+    Raced,
+    redis.RedisError,
+    BrokerUnavailable,
+    ConfigurationError,
+    ConnectionError,
+    TimeoutError,
+    MemoryError,
+)
 
 
 def is_outage(error: BaseException) -> bool:
@@ -18,10 +29,8 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, DBAPIError) and error.orig is not None:
         return is_outage(error.orig)
     if isinstance(error, psycopg.Error):
-        # Without a SQLSTATE the error is the driver's: a lost connection is an OperationalError, anything else a value it cannot send.
+        # Without a SQLSTATE it is the driver's: a lost connection is an OperationalError, all else a value it cannot send.
         if error.sqlstate is None:
             return isinstance(error, psycopg.OperationalError)
         return not error.sqlstate.startswith(FAULTS_OF_DATA)
-    return isinstance(
-        error, PoolTimeout | Raced | redis.RedisError | BrokerUnavailable | ConfigurationError | ConnectionError | TimeoutError | MemoryError
-    )
+    return isinstance(error, OUTAGES)
