@@ -1,0 +1,100 @@
+"""Dead letters: messages given up on, whole and with their history, until an operator replays or purges them."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from shared.db.models import DeadLetterRow
+from shared.db.session import ReadSession, WriteSession
+
+REASON_LENGTH_MAX = 500
+
+
+class Letter(NamedTuple):
+    """A message to be given up on.
+
+    Args:
+        queue: where it was consumed from, and where a replay puts it.
+        task: the task's name; empty when the message named none.
+        task_id: with ``queue``, the key: a message given up on twice is one dead letter.
+        account_id: the account, if it could be read.
+        message_id: the sender's id, if it could be read.
+        reason: why, without the message's content.
+        history: one entry an attempt: ``{"at", "outcome", "reason", "worker"}``.
+        headers: the message's headers.
+        body: the message's body, byte for byte.
+    """
+
+    queue: str
+    task: str
+    task_id: str
+    account_id: str | None
+    message_id: str | None
+    reason: str
+    history: list[dict[str, Any]]
+    headers: dict[str, Any]
+    body: bytes
+
+
+class Filter(NamedTuple):
+    """Which letters; an empty filter is all of them. ``before``: dead since before this instant."""
+
+    queue: str | None = None
+    reason: str | None = None
+    account_id: str | None = None
+    before: datetime | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The filter in SQL."""
+        conditions: list[ColumnElement[bool]] = []
+        if self.queue is not None:
+            conditions.append(DeadLetterRow.queue == self.queue)
+        if self.reason is not None:
+            conditions.append(DeadLetterRow.reason.contains(self.reason, autoescape=True))
+        if self.account_id is not None:
+            conditions.append(DeadLetterRow.account_id == self.account_id)
+        if self.before is not None:
+            conditions.append(DeadLetterRow.created_at < self.before)
+        return conditions
+
+
+def bury(session: WriteSession, letters: Sequence[Letter]) -> None:
+    """Keep ``letters``; one that is kept already stays as it is."""
+    rows = [letter._asdict() | {"reason": _storable(letter.reason)} for letter in letters]
+    rows.sort(key=lambda row: (row["queue"], row["task_id"]))  # one lock order
+    session.execute(insert(DeadLetterRow).on_conflict_do_nothing(), rows)
+
+
+def page(session: ReadSession, wanted: Filter, *, limit: int, after: int = 0) -> list[DeadLetterRow]:
+    """Letters with an id above ``after``, oldest first, at most ``limit``."""
+    statement = select(DeadLetterRow).where(DeadLetterRow.id > after, *wanted.conditions())
+    return list(session.scalars(statement.order_by(DeadLetterRow.id).limit(limit)))
+
+
+def find(session: ReadSession, letter_id: int) -> DeadLetterRow | None:
+    """The letter with this id."""
+    return session.get(DeadLetterRow, letter_id)
+
+
+def counts(session: ReadSession) -> dict[str, int]:
+    """Letters kept, by queue."""
+    rows = session.execute(select(DeadLetterRow.queue, func.count()).group_by(DeadLetterRow.queue))
+    return {row[0]: row[1] for row in rows}
+
+
+def remove(session: WriteSession, ids: Iterable[int]) -> None:
+    """Forget these letters: they were replayed."""
+    session.execute(delete(DeadLetterRow).where(DeadLetterRow.id.in_(list(ids))))
+
+
+def purge(session: WriteSession, wanted: Filter) -> int:
+    """Delete the letters that fit; returns how many."""
+    gone = session.execute(delete(DeadLetterRow).where(*wanted.conditions()).returning(DeadLetterRow.id))
+    return len(gone.all())
+
+
+def _storable(reason: str) -> str:
+    return reason.replace("\0", "\\0")[:REASON_LENGTH_MAX]
