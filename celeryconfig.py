@@ -35,6 +35,7 @@ result_serializer = "json"
 accept_content = ["json"]  # pickle runs what it reads
 task_ignore_result = True  # the rows are the result; a result backend would double the broker's work
 result_backend = None
+result_expires = None  # nothing is kept, so beat need not send Celery's nightly clean-up
 task_store_errors_even_if_ignored = False
 
 task_acks_late = True  # acknowledged once its effect is committed

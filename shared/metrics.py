@@ -13,9 +13,17 @@ from shared.settings import settings
 if settings().metrics_dir:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = settings().metrics_dir
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+from prometheus_client import Gauge as Gauge  # noqa: PLC0414 - says that others may import it from here
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 """Of `exposition`. From here, because nobody may import prometheus-client before this module has set it up."""
 
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10)

@@ -140,6 +140,9 @@ class Producer:
             for queue, payloads in by_queue.items():
                 pipeline.lpush(queue, *payloads)
             pipeline.execute()
+        except redis.ResponseError as error:
+            # Its text quotes the command, and so a message.
+            raise BrokerUnavailable(f"the broker did not confirm: {type(error).__name__}") from None
         except redis.RedisError as error:
             raise BrokerUnavailable(f"the broker did not confirm: {error}") from error
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("clean")
 
 
 @pytest.fixture(autouse=True)
-def many_connections():  # noqa: ANN201
+def many_connections():
     close_engine()
     use_pool_of(20)
     yield
@@ -115,7 +115,8 @@ def test_the_number_of_statements_does_not_depend_on_the_size() -> None:
 def test_messages_of_unknown_accounts_are_named_and_left_out() -> None:
     account = new_account()
     nobody = "00000000-0000-7000-8000-000000000000"
-    stored = store([Arrival(nobody, message("a"), None), Arrival("no uuid", message("b"), None), Arrival(account, message("c"), None)])
+    senders = {"a": nobody, "b": "no uuid", "c": account}
+    stored = store([Arrival(sender, message(name), None) for name, sender in senders.items()])
     assert stored == (1, 0, frozenset({nobody, "no uuid"}))
 
 

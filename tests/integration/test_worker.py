@@ -10,6 +10,7 @@ from celery import Celery
 from pytest_celery import CeleryTestWorker
 
 from shared.db.session import read_session, transact
+from shared.pause import pause, resume
 from shared.producer import Producer
 from shared.store import dead_letters
 from shared.store.dead_letters import Filter
@@ -145,6 +146,20 @@ def test_a_child_killed_in_the_middle_loses_nothing(start_worker: StartWorker, p
     eventually("all are stored", lambda: stored() == 2_000, within=60)
     assert letters() == []
     assert_sequences_whole()
+
+
+def test_a_paused_queue_accepts_and_is_not_consumed_until_it_is_resumed(
+    start_worker: StartWorker, producer: Producer, broker: redis.Redis
+) -> None:
+    account = new_account()
+    pause(broker, "messages")
+    start_worker("w1")
+    producer.publish([queued(account, message("m1"))])
+    start_worker("w2")
+    assert broker.llen("messages") == 1
+    assert stored() == 0
+    resume(broker, "messages")
+    eventually("it is stored", lambda: stored() == 1)
 
 
 def test_forty_thousand_messages_drained_by_two_workers_are_exactly_stored(
