@@ -14,7 +14,7 @@ from shared.errors import ConfigurationError, HeadraceError
 T = TypeVar("T")
 
 CLAIM_BYTES_MAX = 8 * 2**20
-"""A claim moves at most this many bytes of payload (always at least one message): bounds a script's time and a worker's memory."""
+"""Bytes of payload in one claim (always at least one message): bounds a script's time and a worker's memory."""
 TOKENS_MAX = 1_000
 """Tokens in one call; Lua's `unpack` fails at 8,000, and Redis serves nobody else while a script runs."""
 REAP_MAX = 500

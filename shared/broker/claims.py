@@ -53,7 +53,7 @@ class Claims:
 
     def give_back(self, consumer: str, tokens: Sequence[str]) -> int:
         """See `calls.give_back`; any number of tokens. How many were returned."""
-        in_order = sorted(tokens, key=_number)
+        in_order = sorted(tokens, key=keys.number_of)
         return sum(self.run(calls.give_back(consumer, part)) for part in reversed(_parts(in_order)))
 
     def leave(self, consumer: str) -> None:
@@ -111,10 +111,6 @@ class Claims:
     def paused(self) -> set[str]:
         """The queues that are paused."""
         return {queue.decode() for queue in cast("set[bytes]", self._client.smembers(keys.PAUSED))}
-
-
-def _number(token: str) -> int:
-    return int(token.rpartition("|")[2])
 
 
 def _parts(items: Sequence[T]) -> list[Sequence[T]]:

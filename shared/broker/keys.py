@@ -68,3 +68,8 @@ def list_of(token: str) -> str:
 def queue_of(token: str) -> str:
     """The queue that a claimed message was taken from."""
     return list_of(token).partition(SEPARATOR)[0]
+
+
+def number_of(token: str) -> int:
+    """Its number: within a list, messages claimed later have larger ones."""
+    return int(token.rpartition("|")[2])

@@ -34,9 +34,9 @@ class Script(NamedTuple):
     def run(self, client: "redis.Redis", arguments: tuple[Any, ...]) -> Any:
         """Run it and wait; a server that restarted or took over is taught it."""
         try:
-            return client.execute_command(*self.by_name(arguments))
+            return client.execute_command(*self.by_name(arguments))  # type: ignore[no-untyped-call]
         except NoScriptError:
-            return client.execute_command(*self.whole(arguments))
+            return client.execute_command(*self.whole(arguments))  # type: ignore[no-untyped-call]
 
 
 def _load(name: str) -> Script:
