@@ -3,7 +3,8 @@
 Kombu's names are kept where kombu or Celery look at them: the handler ``BRPOP``, ``_in_poll``, ``_brpop_sent_at``.
 """
 
-# mypy: disable-error-code="no-untyped-call,assignment,override"  (kombu is typed in part)
+# Kombu is typed in part.
+# mypy: disable-error-code="no-untyped-call,assignment,override"
 
 from collections.abc import Sequence
 from queue import Empty

@@ -191,14 +191,16 @@ class Consumer:
 
     def _stand_down(self) -> None:
         """Nothing is consumed any more, and perhaps the event loop stops now: give back what is on its way, open the lanes to
-        others as their claims are settled, and keep the lease while children finish."""
+        others as their claims are settled, and keep the lease while children finish what they have."""
         self._closing = True
         try:
             self._finish_traffic()
+            if not self._channel.qos.sizes:
+                return self._member.leave(reachable=True)
             self._member.join([])
         except redis.RedisError as error:
             log.warning("standing down without the broker", error=type(error).__name__)
-        self._member.keep()
+        return self._member.keep()
 
     def _finish_traffic(self) -> None:
         if self._wire is not None:

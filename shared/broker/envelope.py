@@ -1,6 +1,7 @@
 """Reading a queue's payload: an ordinary Celery message in kombu's Redis format, or bytes that somebody put there."""
 
-# mypy: disable-error-code="no-untyped-call"  (kombu is typed in part)
+# Kombu is typed in part.
+# mypy: disable-error-code="no-untyped-call"
 
 from datetime import UTC, datetime
 from typing import Any

@@ -42,7 +42,7 @@ class Membership:
         self.lease_ms = int(lease_seconds * 1000)
         self._lanes = lanes
         self._broker = broker
-        self._epoch = -1
+        self._epoch = 0
         self._kept = Event()
         self._keeper: Thread | None = None
 
@@ -56,16 +56,19 @@ class Membership:
         consumer = self.consumer or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}"
         self.claims.join(consumer, self.lease_ms, lanes=self._lanes if queues else 0, single_active=queues)
         self.consumer = consumer
-        self.refresh(-1)
+        self._look()
 
     def refresh(self, epoch: int) -> bool:
         """Look again at who shares the lanes, when ``epoch`` is not the one last seen. Whether it was not."""
         if epoch == self._epoch:
             return False
+        self._look()
+        return True
+
+    def _look(self) -> None:
         members = self.claims.members()
         self._epoch = members.epoch
         self.mine = assigned(self.consumer, members.single_active)
-        return True
 
     def keep(self) -> None:
         """Renew the lease from a thread from now on: the worker stops, and nobody turns its event loop while it waits for

@@ -1,6 +1,7 @@
 """What a channel has delivered and not settled: the credit, in messages and bytes."""
 
-# mypy: disable-error-code="no-untyped-call"  (kombu is typed in part)
+# Kombu is typed in part.
+# mypy: disable-error-code="no-untyped-call"
 
 from typing import Any
 

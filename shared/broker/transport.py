@@ -4,7 +4,8 @@
 scheme, because kombu reads TLS and Sentinel options from a scheme, and takes a transport from it again at every failover.
 """
 
-# mypy: disable-error-code="no-untyped-call,assignment,union-attr"  (kombu is typed in part)
+# Kombu is typed in part.
+# mypy: disable-error-code="no-untyped-call,assignment,union-attr"
 
 from queue import Empty
 from time import monotonic

@@ -4,7 +4,8 @@ Both are hints. What is missed (a cut link, a full Redis, a stock producer writi
 sweep finds, so a failure here is never raised: the hint is set up again at a later tick.
 """
 
-# mypy: disable-error-code="no-untyped-call"  (kombu is typed in part)
+# Kombu is typed in part.
+# mypy: disable-error-code="no-untyped-call"
 
 from time import monotonic
 from typing import TYPE_CHECKING, Any
