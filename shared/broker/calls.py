@@ -172,3 +172,8 @@ def forward(consumer: str, targets: Sequence[tuple[str, str]]) -> Call[int]:
 def mark_alone(consumer: str, tokens: Sequence[str]) -> Call[int]:
     """Say that each of these claims now runs in a batch of one, so that a death tells its culprit."""
     return Call(script.MARK_ALONE, (consumer, *tokens), int)
+
+
+def pause(queues: Iterable[str]) -> Call[None]:
+    """Close queues to the whole fleet."""
+    return Call(script.PAUSE, tuple(queues), lambda _: None)

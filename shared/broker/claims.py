@@ -86,8 +86,8 @@ class Claims:
         return self.run(calls.mark_alone(consumer, tokens))
 
     def members(self) -> Members:
-        """The consumers whose claims nobody has begun to take away, at one moment."""
-        pipeline = self._client.pipeline(transaction=True)
+        """The consumers whose claims nobody has begun to take away; perhaps newer than the epoch, never older."""
+        pipeline = self._client.pipeline(transaction=False)  # a Redis that is full refuses MULTI
         pipeline.get(keys.EPOCH)
         pipeline.zrangebyscore(keys.CONSUMERS, "(0", "+inf")
         pipeline.hgetall(keys.CONSUMING)
@@ -99,11 +99,11 @@ class Claims:
 
     def pause(self, queues: Iterable[str]) -> None:
         """Stop the whole fleet from claiming from these queues; what is claimed is finished, what is sent is kept."""
-        self._client.sadd(keys.PAUSED, *queues)
+        self.run(calls.pause(queues))
 
     def resume(self, queues: Sequence[str]) -> None:
         """Undo `pause`."""
-        pipeline = self._client.pipeline(transaction=True)
+        pipeline = self._client.pipeline(transaction=False)
         pipeline.srem(keys.PAUSED, *queues)
         pipeline.publish(keys.WAKE, " ".join(queues))
         pipeline.execute()

@@ -26,6 +26,8 @@ log = get_logger(__name__)
 
 SWEEP_SECONDS = 1.0
 """How often every list is looked at, urgent or not: the net under the hints of `waiting`."""
+WATCH_AGAIN_SECONDS = 0.1
+"""After a watched list filled and there was nothing to claim."""
 ACKS_MAX = 200
 """Acks in one call."""
 ACK_SECONDS = 0.005
@@ -52,9 +54,9 @@ class Consumer:
         self._waiting: Waiting | None = None
         self._acks: list[str] = []
         self._ack_since = self._renew_at = self._sweep_at = self._promote_at = 0.0
-        self._watch_at = float("inf")
+        self._watch_at = 0.0
         self._delivered = 0
-        self._changed = self._closing = self._retired = False
+        self._moved = self._changed = self._closing = self._retired = False
 
     # The event loop
 
@@ -98,8 +100,9 @@ class Consumer:
     def moved(self) -> None:
         """The watched list is no longer empty, or the wait is over."""
         if self._waiting is not None:
-            self._fetch.look |= self._waiting.moved()
-            self._watch_at = monotonic() + 0.1  # not at once: a paused list, or another's, is not empty either
+            self._moved = self._waiting.moved()
+            self._fetch.look |= self._moved
+            self._watch_at = monotonic()
 
     def queues_changed(self) -> None:
         """The channel consumes other queues than before: join at the next tick, or stand down when there are none."""
@@ -128,8 +131,10 @@ class Consumer:
             return self.give_back([message.token for message in answer.messages])
         if self._member.refresh(answer.epoch):
             self._fetch.share(self._channel.active_queues, self._member.mine)
-        if not answer.messages and self._watch_at == float("inf"):
-            self._watch()
+        if not answer.messages and self._moved:  # the list is paused, or another's: do not ask again at once
+            self._watch_at = monotonic() + WATCH_AGAIN_SECONDS
+            self._alarm(WATCH_AGAIN_SECONDS)
+        self._moved = False
         return deliver(self, answer)
 
     def _watch(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from shared.broker import calls
-from shared.broker.keys import lists_of
+from shared.broker.keys import EPOCH, lists_of
 from shared.broker.lanes import is_single_active
 from shared.topology import MESSAGES
 
@@ -37,7 +37,7 @@ class Fetch:
         self._asked = 0
         self._full = False
         self.names: list[bytes] = []
-        """The queues that are claimed from, as producers name them."""
+        """What is worth listening for: the queues that are claimed from, and that consumers came or went."""
         self.claiming = False
         """Whether an answer is awaited."""
         self.look = True
@@ -48,13 +48,13 @@ class Fetch:
     def share(self, queues: Iterable[str], mine: frozenset[str]) -> None:
         """Claim from these queues from now on; of the single-active ones, from ``mine``."""
         self._queues = deque(queue for queue in queues if queue in mine or not is_single_active(queue))
-        self.names = [queue.encode() for queue in self._queues]
+        self.names = [EPOCH.encode(), *(queue.encode() for queue in self._queues)]
         self.look = self.everywhere = True
 
     def pause(self, now: float) -> float | None:
         """Seconds until the next claim, 0 for at once; None when there is no reason or no credit for one."""
         qos = self._qos
-        if self.claiming or not self.look or not self._queues or not qos.can_consume():
+        if self.claiming or not self.look or not qos.can_consume():
             return None
         if sum(qos.sizes.values()) >= self._bytes_max:
             return None
@@ -63,7 +63,7 @@ class Fetch:
         return max(0.0, self._claimed_at + pause - now)
 
     def claim(self, consumer: str, now: float) -> calls.Call[calls.Claimed]:
-        """The next claim. The queues take turns at being first."""
+        """The next claim. The queues take turns at being first. Without any it still tells whether consumers came or went."""
         self._queues.rotate(-1)
         lists = []
         for queue in self._queues:

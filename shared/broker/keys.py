@@ -28,7 +28,7 @@ REFUSED = "headrace:refused:"
 LANES = "headrace:lanes"
 """STRING: the fleet's number of lanes."""
 WAKE = "headrace:wake"
-"""Channel: names of queues, separated by spaces, that have just been given messages."""
+"""Channel: names of queues, separated by spaces, that have just been given messages; or EPOCH, when that has grown."""
 
 SEPARATOR = "\x06\x16"
 """Kombu's, between a queue's name and a priority step: a stock producer's ``priority=5`` goes to ``messages\\x06\\x163``."""

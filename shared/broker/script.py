@@ -9,12 +9,18 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 import redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from shared.broker.keys import LUA_NAMES
 
 _FOLDER = files("shared.broker") / "scripts"
 _PRELUDE = LUA_NAMES + (_FOLDER / "prelude.lua").read_text()
+
+
+def refused(error: ResponseError) -> redis.ConnectionError:
+    """What a script's refusal means to a caller: this server cannot be worked with now (read-only after a failover, its disk is
+    full), so begin anew. A connection error is what Celery retries; any other ends the worker."""
+    return redis.ConnectionError(f"the broker refused a command: {error}")
 
 
 class Script(NamedTuple):
@@ -32,11 +38,14 @@ class Script(NamedTuple):
         return ("EVAL", self.text, 0, *arguments)
 
     def run(self, client: "redis.Redis", arguments: tuple[Any, ...]) -> Any:
-        """Run it and wait; a server that restarted or took over is taught it."""
+        """Run it and wait; a server that restarted or took over is taught it. Raises redis.ConnectionError."""
         try:
-            return client.execute_command(*self.by_name(arguments))  # type: ignore[no-untyped-call]
-        except NoScriptError:
-            return client.execute_command(*self.whole(arguments))  # type: ignore[no-untyped-call]
+            try:
+                return client.execute_command(*self.by_name(arguments))  # type: ignore[no-untyped-call]
+            except NoScriptError:
+                return client.execute_command(*self.whole(arguments))  # type: ignore[no-untyped-call]
+        except ResponseError as error:
+            raise refused(error) from error
 
 
 def _load(name: str) -> Script:
@@ -55,3 +64,4 @@ DELAY = _load("delay")
 PROMOTE = _load("promote")
 FORWARD = _load("forward")
 MARK_ALONE = _load("mark_alone")
+PAUSE = _load("pause")

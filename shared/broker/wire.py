@@ -12,6 +12,7 @@ import redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from shared.broker.calls import Call
+from shared.broker.script import refused
 
 
 def ignore(_: Any) -> None:
@@ -60,8 +61,8 @@ class Wire:
                 self.connection.pack_commands([call.script.whole(call.arguments)]), check_health=False
             )
             return
-        except ResponseError as error:  # read-only after a failover, disk full: begin anew rather than go on without this answer
-            raise redis.ConnectionError(f"the broker refused a command: {error}") from error
+        except ResponseError as error:
+            raise refused(error) from error
         _, call, use = self._pending.popleft()
         use(call.read(answer))
 

@@ -308,6 +308,10 @@ def test_everything_but_publishing_goes_on_when_redis_is_full(client: redis.Redi
         assert claims.give_back("a", tokens(held[5:])) == 1
         assert claims.delay("a", held[1].token, 0) == 1
         assert claims.promote().moved == 1
+        assert claims.members().single_active["late"] == {LANE}
+        claims.pause(["messages"])
+        assert take(claims, "b", "messages") == []
+        claims.resume(["messages"])
         (plain,) = take(claims, "b", "messages")
         assert claims.forward("b", [(plain.token, LANE)]) == 1
         claims.renew("b", 1)

@@ -15,5 +15,5 @@ if wanted > 0 then
   redis.call('SET', LANES, wanted)
 end
 redis.call('INCR', EPOCH)
-redis.call('PUBLISH', WAKE, ARGV[4])
+redis.call('PUBLISH', WAKE, EPOCH)
 return 0

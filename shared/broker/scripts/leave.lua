@@ -4,7 +4,7 @@
 
 local claims = redis.call('HLEN', CLAIMS .. ARGV[1])
 if claims == 0 and redis.call('ZREM', CONSUMERS, ARGV[1]) == 1 then
-  redis.call('PUBLISH', WAKE, redis.call('HGET', CONSUMING, ARGV[1]) or '')
+  redis.call('PUBLISH', WAKE, EPOCH)
   redis.call('HDEL', CONSUMING, ARGV[1])
   redis.call('INCR', EPOCH)
 end

@@ -26,7 +26,7 @@ end
 if left > 0 then
   redis.call('ZADD', CONSUMERS, 0, dead)
 else
-  redis.call('PUBLISH', WAKE, redis.call('HGET', CONSUMING, dead) or '')
+  redis.call('PUBLISH', WAKE, EPOCH)
   redis.call('HDEL', CONSUMING, dead)
   redis.call('INCR', EPOCH)
 end
