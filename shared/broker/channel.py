@@ -1,0 +1,110 @@
+"""The channel: kombu's face of a `consumer.Consumer`.
+
+Kombu's names are kept where kombu or Celery look at them: the handler ``BRPOP``, ``_in_poll``, ``_brpop_sent_at``.
+"""
+
+# Kombu is typed in part.
+# mypy: disable-error-code="no-untyped-call,assignment,override"
+
+from collections.abc import Sequence
+from queue import Empty
+from typing import Any
+
+from kombu.transport import redis as kombu_redis
+
+from shared.broker import calls
+from shared.broker.consumer import Consumer
+from shared.broker.keys import WAKE
+from shared.broker.qos import QoS
+from shared.errors import ConfigurationError
+
+
+class Channel(kombu_redis.Channel):
+    """A kombu channel. Transport options of its own: ``lease_seconds``, ``lanes``, ``claim_bytes``."""
+
+    QoS = QoS
+    from_transport_options = (*kombu_redis.Channel.from_transport_options, "lease_seconds", "lanes", "claim_bytes")
+
+    lease_seconds = 15.0
+    lanes = 0
+    """The fleet's number of lanes; 0: this process reads none, and forwards nothing."""
+    claim_bytes = calls.CLAIM_BYTES_MAX
+    """Bytes of payload in one claim, and in flight before another: so about twice this in a worker."""
+    socket_timeout = 5.0
+    socket_connect_timeout = 5.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.global_keyprefix:
+            raise ConfigurationError("global_keyprefix is not supported: give the fleet a database number of its own")
+        self.no_ack_queues: set[str] = set()
+        self.claimer = Consumer(self)
+        self.handlers |= {"WAKE": self.claimer.heard, "WATCH": self.claimer.moved}
+
+    def basic_consume(self, queue: str, no_ack: bool = False, *args: Any, **kwargs: Any) -> Any:
+        result = super().basic_consume(queue, no_ack, *args, **kwargs)
+        if no_ack:
+            self.no_ack_queues.add(queue)
+        self.claimer.queues_changed()
+        return result
+
+    def _basic_cancel(self, consumer_tag: str) -> None:
+        super()._basic_cancel(consumer_tag)
+        self.claimer.queues_changed()
+
+    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
+        super()._put(queue, message, **kwargs)
+        batch = kwargs.get("_publish_batch")
+        if batch is not None:
+            batch.add("publish", WAKE, queue)
+        else:
+            with self.conn_or_acquire() as client:
+                client.publish(WAKE, queue)
+
+    def _get(self, queue: str) -> Any:
+        envelope = self.claimer.take_one(queue)
+        if envelope is None:
+            raise Empty
+        return envelope
+
+    def give_back(self, tokens: Sequence[str]) -> None:
+        """Return messages to the heads of their queues, in their order; no death is counted.
+
+        For the batch task, like the next two: a token is a message's ``delivery_tag``.
+        """
+        self._forget(tokens)
+        self.claimer.give_back(tokens)
+
+    def delay(self, token: str, seconds: float) -> None:
+        """Return a message to the tail of its queue in ``seconds``; until then Redis holds it."""
+        self._forget([token])
+        self.claimer.delay(token, for_ms=int(seconds * 1000))
+
+    def mark_alone(self, tokens: Sequence[str]) -> None:
+        """Say, before it runs, that each of these messages runs in a batch of its own."""
+        self.claimer.mark_alone(tokens)
+
+    def _forget(self, tokens: Sequence[str]) -> None:
+        for token in tokens:
+            self.qos.forget(token)
+
+    def retire(self) -> None:
+        """Settle what is settled, give back the rest, leave the fleet. Once; without a broker, the lease does it."""
+        self.claimer.retire()
+
+    def close(self) -> None:
+        self._in_poll = None  # kombu would wait for the answer and deliver it
+        self.retire()
+        super().close()
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        self.claimer.tick()
+
+    def _brpop_read(self, **options: Any) -> bool:
+        return self.claimer.read()
+
+
+class SentinelChannel(Channel, kombu_redis.SentinelChannel):
+    """The same through Redis Sentinel; needs the transport option ``master_name``."""
+
+    from_transport_options = (*kombu_redis.SentinelChannel.from_transport_options, *Channel.from_transport_options[-3:])

@@ -1,0 +1,75 @@
+"""Lanes: which queues have a single active consumer, which of them are this consumer's, and where a message belongs.
+
+Safety is the claim script's: a single-active queue is closed while another consumer holds a claim of it. What is decided here
+only spreads the work, so two consumers that disagree for a moment may wait for each other and never reorder anything.
+"""
+
+import re
+from base64 import b64decode
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from shared.topology import MESSAGES, STORE_MESSAGES, WEBHOOKS, lane_of
+
+_LANE = re.compile(rf"({MESSAGES}|{WEBHOOKS})\.(\d+)")
+
+
+def lane_queue(kind: str, lane: int) -> str:
+    """The queue of a lane: ``messages.07``."""
+    return f"{kind}.{lane:02d}"
+
+
+def lane_queues(kind: str, lanes: int) -> list[str]:
+    """The queues of all lanes of ``messages`` or ``webhooks``."""
+    return [lane_queue(kind, lane) for lane in range(lanes)]
+
+
+def is_single_active(queue: str) -> bool:
+    """Whether order matters in ``queue``: a lane, or the plain producers' ``messages``."""
+    return queue == MESSAGES or _LANE.fullmatch(queue) is not None
+
+
+def assigned(consumer: str, members: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """The single-active queues that ``consumer`` is to claim from.
+
+    Lane i goes to the (i mod n)-th of the n consumers that read it, by id: spread as evenly as can be, the same in every
+    process that sees the same members. ``messages`` goes to the last, who has the fewest lanes.
+
+    Args:
+        consumer: its id.
+        members: consumer id -> the single-active queues it reads.
+    """
+    mine = set()
+    for queue in members.get(consumer, ()):
+        readers = sorted(member for member, queues in members.items() if queue in queues)
+        lane = _LANE.fullmatch(queue)
+        if readers[int(lane[2]) % len(readers) if lane else -1] == consumer:
+            mine.add(queue)
+    return frozenset(mine)
+
+
+def lane_of_envelope(envelope: Mapping[str, Any], lanes: int) -> str | None:
+    """The lane queue of a plain producer's message, or None when it is not a ``messages.store`` with an order key.
+
+    The account and conversation in the body decide, never the header `headrace_lane`: anybody can write that, and a wrong one
+    would break the order of somebody's conversation. Whether the message keeps its contract is for the handler to judge.
+
+    Args:
+        envelope: a decoded Celery protocol-2 message in kombu's Redis format.
+        lanes: the fleet's number of lanes.
+    """
+    try:
+        if envelope["headers"]["task"] != STORE_MESSAGES:
+            return None
+        body = envelope["body"]
+        if envelope["properties"].get("body_encoding") == "base64":
+            body = b64decode(body)
+        message = orjson.loads(body)[0][0]
+        account, conversation = message["account_id"], message["conversation_id"]
+        if not (isinstance(account, str) and isinstance(conversation, str)):
+            return None
+        return lane_queue(MESSAGES, lane_of(account, conversation, lanes))
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None

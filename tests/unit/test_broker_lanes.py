@@ -1,0 +1,71 @@
+"""Who claims from which lane, and where a plain message belongs."""
+
+import json
+from base64 import b64encode
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.broker.lanes import assigned, is_single_active, lane_of_envelope, lane_queues
+from shared.topology import lane_of
+
+LANES = frozenset(["messages", *lane_queues("messages", 32), *lane_queues("webhooks", 32)])
+
+
+@given(st.sets(st.text("abc012:-", min_size=1), min_size=1, max_size=40))
+def test_every_lane_has_one_owner_and_the_spread_is_even(consumers: set[str]) -> None:
+    members = dict.fromkeys(consumers, LANES) | {"replies-only": frozenset()}
+    owned = {consumer: assigned(consumer, members) for consumer in members}
+    assert sorted(queue for queues in owned.values() for queue in queues) == sorted(LANES)
+    shares = [len([queue for queue in owned[consumer] if queue.startswith("messages.")]) for consumer in consumers]
+    assert max(shares) - min(shares) <= 1
+    assert owned["replies-only"] == frozenset()
+
+
+def test_a_lane_goes_only_to_a_consumer_that_reads_it() -> None:
+    members = {"a": LANES, "b": LANES - {"messages.01", "messages.03"}}
+    assert {"messages.01", "messages.03"} <= assigned("a", members)
+    assert assigned("a", members) | assigned("b", members) == LANES
+
+
+def test_a_consumer_that_is_no_member_owns_nothing() -> None:
+    assert assigned("gone", {"a": LANES}) == frozenset()
+
+
+def test_lanes_are_told_by_their_names() -> None:
+    assert all(map(is_single_active, LANES))
+    assert not any(map(is_single_active, ("maintenance", "replies", "messages.x", "mymessages.01", "messages.01\x06\x163")))
+
+
+def envelope(argument: Any, task: str = "messages.store", **properties: str) -> dict[str, Any]:
+    body = json.dumps([[argument], {}, {}])
+    if properties.get("body_encoding") == "base64":
+        body = b64encode(body.encode()).decode()
+    return {"headers": {"task": task, "headrace_lane": 7}, "body": body, "properties": properties}
+
+
+@pytest.mark.parametrize("properties", [{}, {"body_encoding": "base64"}, {"body_encoding": "utf-8"}])
+def test_the_body_decides_the_lane_and_no_header_does(properties: dict[str, str]) -> None:
+    found = lane_of_envelope(envelope({"account_id": "acme", "conversation_id": "ü"}, **properties), 32)
+    assert found == f"messages.{lane_of('acme', 'ü', 32):02d}"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        envelope({"account_id": "acme"}),
+        envelope({"account_id": 1, "conversation_id": "c"}),
+        envelope("text"),
+        envelope({"account_id": "acme", "conversation_id": "c"}, task="other"),
+        {"headers": {"task": "messages.store"}, "body": "{", "properties": {}},
+        {"headers": {"task": "messages.store"}, "body": "[]", "properties": {}},
+        {"headers": {"task": "messages.store"}, "body": None, "properties": {}},
+        {"headers": {"task": "messages.store"}, "body": "ä", "properties": {"body_encoding": "base64"}},
+        {"headers": None, "body": "", "properties": {}},
+        {"properties": {}},
+    ],
+)
+def test_what_has_no_order_key_has_no_lane(bad: dict[str, Any]) -> None:
+    assert lane_of_envelope(bad, 32) is None
