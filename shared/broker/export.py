@@ -9,7 +9,7 @@ import redis
 
 from shared.broker import calls, keys
 from shared.broker.claims import Claims
-from shared.broker.lanes import lane_queues
+from shared.topology import lane_queues
 from shared.errors import HeadraceError
 from shared.topology import MESSAGES, WEBHOOKS
 

@@ -9,7 +9,8 @@ import redis
 from shared.broker import keys
 from shared.broker.claims import Claims
 from shared.broker.export import Exported, FleetRunning, change_lanes, export
-from shared.broker.lanes import lane_of_envelope, lane_queues
+from shared.broker.lanes import lane_of_envelope
+from shared.topology import lane_queues
 from tests.redis_server import RedisServer, binaries, eventually, running
 
 pytestmark = binaries
