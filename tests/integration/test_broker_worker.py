@@ -185,12 +185,12 @@ def test_what_cannot_be_forwarded_is_kept(start: StartWorker, producer: Celery, 
     producer.send_task("messages.store", args=[{"account_id": 1}], queue="messages")
     producer.send_task("unknown", queue="messages")
     producer.send_task("unknown", queue="work")
-    client.lpush("work", b"garbage")
+    client.lpush("work", b"garbage", b'{"properties": {}, "headers": {"task": "note"}, "body": 1}')
     producer.send_task("messages.store", args=[message(1, "c")], queue="messages")
     send(producer, 7)
     eventually(lambda: (notes.llen("stored"), done(notes)) == (1, [7]), "the good ones are done")
     eventually(lambda: client.llen(keys.REFUSED + "messages") == 5, "five are kept")
-    eventually(lambda: client.llen(keys.REFUSED + "work") == 2, "two are kept, one of them of an unknown task")
+    eventually(lambda: client.llen(keys.REFUSED + "work") == 3, "three are kept, one of them of an unknown task")
     eventually(lambda: not client.keys(keys.CLAIMS + "*"), "nothing is left claimed")
 
 
