@@ -35,12 +35,14 @@ result_serializer = "json"
 accept_content = ["json"]  # pickle runs what it reads
 task_ignore_result = True  # the rows are the result; a result backend would double the broker's work
 result_backend = None
+result_expires = None  # nothing is kept, so beat need not send Celery's nightly clean-up
 task_store_errors_even_if_ignored = False
 
 task_acks_late = True  # acknowledged once its effect is committed
 task_reject_on_worker_lost = True  # a lost child's task runs again
 task_acks_on_failure_or_timeout = True  # for plain tasks, which beat starts anew; batch tasks settle each message by outcome
 
+worker_consumer = "workers.consumer:KeepingConsumer"  # stock Celery drops what it cannot read; this one dead-letters it
 worker_concurrency = _settings.worker_children
 worker_prefetch_multiplier = max(1, _settings.prefetch_messages // _settings.worker_children)
 worker_enable_prefetch_count_reduction = True  # after a reconnect, do not take on top of what children still run

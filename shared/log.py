@@ -22,12 +22,15 @@ def configure(process: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     terminal = sys.stderr.isatty()
-    last: structlog.types.Processor = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    # Tracebacks without local variables: those would be message texts and secrets.
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    last: structlog.types.Processor = plain if terminal else structlog.processors.JSONRenderer()
+    exceptions = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared_steps,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *([] if terminal else [structlog.processors.dict_tracebacks]),
+            *([] if terminal else [exceptions]),
             last,
         ],
     )

@@ -13,7 +13,18 @@ from shared.settings import settings
 if settings().metrics_dir:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = settings().metrics_dir
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+from prometheus_client import Gauge as Gauge  # noqa: PLC0414 - says that others may import it from here
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+"""Of `exposition`. From here, because nobody may import prometheus-client before this module has set it up."""
 
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10)
 """Edges around the promises: acknowledgement 100 ms, request 200 ms, processing 500 ms."""
@@ -34,6 +45,9 @@ QUEUE_OLDEST_SECONDS = Gauge(
     "headrace_queue_oldest_age_seconds", "Age of the oldest waiting message.", ["queue"], multiprocess_mode="mostrecent"
 )
 DEAD_LETTERS = Gauge("headrace_dead_letters", "Dead letters kept.", ["queue"], multiprocess_mode="mostrecent")
+EXPORTER_UP = Gauge(
+    "headrace_exporter_up", "1 when the server answered the exporter.", ["target"], multiprocess_mode="mostrecent"
+)
 WORKER_PSS_BYTES = Gauge(
     "headrace_worker_pss_bytes", "Proportional set size.", ["worker", "process"], multiprocess_mode="mostrecent"
 )

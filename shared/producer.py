@@ -5,8 +5,9 @@ An envelope is an ordinary Celery protocol-2 message in kombu's Redis format, wr
 round trip, one fsync.
 """
 
+import base64
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 import redis
@@ -32,7 +33,9 @@ class Enqueued(NamedTuple):
     payload: bytes
 
 
-def envelope(task: str, argument: bytes, *, lane: int, accepted_at: float, via: str, queue: str = "") -> Enqueued:
+def envelope(
+    task: str, argument: bytes, *, lane: int, accepted_at: float, via: str, queue: str = "", task_id: str = ""
+) -> Enqueued:
     """A message for ``task`` whose one argument is the JSON text ``argument``.
 
     Args:
@@ -42,8 +45,9 @@ def envelope(task: str, argument: bytes, *, lane: int, accepted_at: float, via: 
         accepted_at: wall-clock seconds.
         via: ``webhook``, ``api`` or ``celery``.
         queue: another queue than the task's own; a dead letter goes back to where it came from.
+        task_id: the id to carry, for a caller that tells it on; else a new one.
     """
-    task_id = str(uuid4())
+    task_id = task_id or str(uuid4())
     queue = queue or QUEUE_OF_TASK[task]
     headers = {
         "lang": "py",
@@ -64,16 +68,39 @@ def envelope(task: str, argument: bytes, *, lane: int, accepted_at: float, via: 
         VIA: via,
         LANE: lane,
     }
+    body = "[[" + argument.decode() + '],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
+    return _enqueued(queue, headers, body)
+
+
+def replayed(queue: str, task_id: str, headers: dict[str, Any], body: bytes) -> Enqueued:
+    """A message given up on, as it was but for what would end it at once: its id, its expiry and its schedule.
+
+    Args:
+        queue: where it was consumed from.
+        task_id: another id than before: should the message fail again, its new dead letter must not be taken for the old
+            one, which is deleted after publishing.
+        headers: its headers, with ``task``.
+        body: its body, byte for byte.
+    """
+    fresh = {"id": task_id, "root_id": task_id, "retries": 0, "eta": None, "expires": None}
+    try:
+        return _enqueued(queue, headers | fresh, body.decode())
+    except UnicodeDecodeError:
+        return _enqueued(queue, headers | fresh, base64.b64encode(body).decode(), body_encoding="base64")
+
+
+def _enqueued(queue: str, headers: dict[str, Any], body: str, **more: str) -> Enqueued:
     properties = {
-        "correlation_id": task_id,
+        "correlation_id": headers["id"],
         "reply_to": "",
         "delivery_mode": 2,
         "delivery_info": {"exchange": "", "routing_key": queue},
         "priority": 0,
-        "delivery_tag": task_id,
+        "delivery_tag": headers["id"],
+        **more,
     }
     payload = {
-        "body": "[[" + argument.decode() + '],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]',
+        "body": body,
         "content-encoding": "utf-8",
         "content-type": "application/json",
         "headers": headers,
@@ -113,6 +140,9 @@ class Producer:
             for queue, payloads in by_queue.items():
                 pipeline.lpush(queue, *payloads)
             pipeline.execute()
+        except redis.ResponseError as error:
+            # Its text quotes the command, and so a message.
+            raise BrokerUnavailable(f"the broker did not confirm: {type(error).__name__}") from None
         except redis.RedisError as error:
             raise BrokerUnavailable(f"the broker did not confirm: {error}") from error
 

@@ -6,10 +6,10 @@ without a flag.
 """
 
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -18,6 +18,9 @@ from shared.errors import ConfigurationError
 
 PREFIX = "HEADRACE_"
 FLEET_FILE = "fleet.json"
+
+_PASSWORD = re.compile(r"(://[^:@/\s]*:)[^/\s]*@")
+_PASSWORD_IN_QUERY = re.compile(r"([?&]\w*password=)[^&\s]*")
 
 
 class FleetFile(PydanticBaseSettingsSource):
@@ -48,6 +51,7 @@ class Settings(BaseSettings):
 
     ingress_host: str = Field("127.0.0.1", description="address the ingress listens on; a container wants 0.0.0.0")
     ingress_port: int = Field(8080, ge=1, le=65535, description="port of the ingress")
+    admin_host: str = Field("127.0.0.1", description="address the exporter and Flower listen on; a container wants 0.0.0.0")
     exporter_port: int = Field(8081, ge=1, le=65535, description="port of the exporter")
     flower_port: int = Field(5555, ge=1, le=65535, description="port of Flower")
     flower_password: str = Field("", description="basic-auth password of Flower's user `headrace`")
@@ -115,9 +119,5 @@ def settings() -> Settings:
 
 
 def masked(url: str) -> str:
-    """A URL that may be shown: the password replaced."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user = parts.username or ""
-    return urlunsplit(parts._replace(netloc=f"{user}:***@{parts.netloc.rpartition('@')[2]}"))
+    """A URL, or a list of Sentinel's, that may be shown: every password replaced."""
+    return _PASSWORD_IN_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))

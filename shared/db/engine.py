@@ -50,6 +50,7 @@ def _create(pool_size: int) -> Engine:
     return create_engine(
         config.required("database_url"),
         pool_size=pool_size,
+        hide_parameters=True,  # an error's text would quote messages
         max_overflow=0,  # the bound that `headrace check` adds up is a bound
         pool_timeout=config.database_connect_seconds,
         pool_pre_ping=True,  # one round trip a checkout; a connection that died while idle is replaced, not handed out

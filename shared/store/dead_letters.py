@@ -40,16 +40,29 @@ class Letter(NamedTuple):
 
 
 class Filter(NamedTuple):
-    """Which letters; an empty filter is all of them. ``before``: dead since before this instant."""
+    """Which letters; an empty filter is all of them.
 
+    Args:
+        ids: only these.
+        queue: the queue they were consumed from.
+        reason: a part of the reason.
+        account_id: as it stands in the message.
+        before: dead since before this instant.
+        up_to: no id above this: a walk through the letters ends, though some come back while it goes on.
+    """
+
+    ids: Sequence[int] | None = None
     queue: str | None = None
     reason: str | None = None
     account_id: str | None = None
     before: datetime | None = None
+    up_to: int | None = None
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """The filter in SQL."""
         conditions: list[ColumnElement[bool]] = []
+        if self.ids is not None:
+            conditions.append(DeadLetterRow.id.in_(self.ids))
         if self.queue is not None:
             conditions.append(DeadLetterRow.queue == self.queue)
         if self.reason is not None:
@@ -58,7 +71,29 @@ class Filter(NamedTuple):
             conditions.append(DeadLetterRow.account_id == self.account_id)
         if self.before is not None:
             conditions.append(DeadLetterRow.created_at < self.before)
+        if self.up_to is not None:
+            conditions.append(DeadLetterRow.id <= self.up_to)
         return conditions
+
+
+EVERY = Filter()
+
+
+class Summary(NamedTuple):
+    """What a list shows of a letter: nothing that a sender wrote but the ids.
+
+    Args:
+        attempts: entries of its history.
+    """
+
+    id: int
+    queue: str
+    task: str
+    account_id: str | None
+    message_id: str | None
+    reason: str
+    attempts: int
+    created_at: datetime
 
 
 def bury(session: WriteSession, letters: Sequence[Letter]) -> None:
@@ -68,8 +103,17 @@ def bury(session: WriteSession, letters: Sequence[Letter]) -> None:
     session.execute(insert(DeadLetterRow).on_conflict_do_nothing(), rows)
 
 
+def newest(session: ReadSession, wanted: Filter, *, limit: int) -> list[Summary]:
+    """What may be listed of the letters that fit, the newest first, at most ``limit``."""
+    row = DeadLetterRow
+    attempts = func.jsonb_array_length(row.history)
+    shown = select(row.id, row.queue, row.task, row.account_id, row.message_id, row.reason, attempts, row.created_at)
+    found = session.execute(shown.where(*wanted.conditions()).order_by(row.id.desc()).limit(limit))
+    return [Summary(*values) for values in found]
+
+
 def page(session: ReadSession, wanted: Filter, *, limit: int, after: int = 0) -> list[DeadLetterRow]:
-    """Letters with an id above ``after``, oldest first, at most ``limit``."""
+    """Whole letters with an id above ``after``, the oldest first, at most ``limit``."""
     statement = select(DeadLetterRow).where(DeadLetterRow.id > after, *wanted.conditions())
     return list(session.scalars(statement.order_by(DeadLetterRow.id).limit(limit)))
 
@@ -79,10 +123,15 @@ def find(session: ReadSession, letter_id: int) -> DeadLetterRow | None:
     return session.get(DeadLetterRow, letter_id)
 
 
-def counts(session: ReadSession) -> dict[str, int]:
+def counts(session: ReadSession, wanted: Filter = EVERY) -> dict[str, int]:
     """Letters kept, by queue."""
-    rows = session.execute(select(DeadLetterRow.queue, func.count()).group_by(DeadLetterRow.queue))
-    return {row[0]: row[1] for row in rows}
+    statement = select(DeadLetterRow.queue, func.count()).where(*wanted.conditions()).group_by(DeadLetterRow.queue)
+    return {row[0]: row[1] for row in session.execute(statement)}
+
+
+def newest_id(session: ReadSession) -> int:
+    """The highest id given, 0 when there is no letter; see `Filter.up_to`."""
+    return session.scalar(select(func.max(DeadLetterRow.id))) or 0
 
 
 def remove(session: WriteSession, ids: Iterable[int]) -> None:
@@ -90,9 +139,10 @@ def remove(session: WriteSession, ids: Iterable[int]) -> None:
     session.execute(delete(DeadLetterRow).where(DeadLetterRow.id.in_(list(ids))))
 
 
-def purge(session: WriteSession, wanted: Filter) -> int:
-    """Delete the letters that fit; returns how many."""
-    gone = session.execute(delete(DeadLetterRow).where(*wanted.conditions()).returning(DeadLetterRow.id))
+def purge(session: WriteSession, wanted: Filter, *, limit: int) -> int:
+    """Delete the oldest letters that fit, at most ``limit``; returns how many."""
+    chosen = select(DeadLetterRow.id).where(*wanted.conditions()).order_by(DeadLetterRow.id).limit(limit).with_for_update()
+    gone = session.execute(delete(DeadLetterRow).where(DeadLetterRow.id.in_(chosen)).returning(DeadLetterRow.id))
     return len(gone.all())
 
 

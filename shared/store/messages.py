@@ -112,9 +112,11 @@ def store(session: WriteSession, arrivals: Sequence[Arrival]) -> Stored:
     known_accounts = set(session.execute(ACCOUNTS, {"accounts": claimed}).scalars()) if claimed else set()
     unknown = frozenset(arrival.account_id for arrival in arrivals) - known_accounts
     unique: dict[tuple[str, str], Arrival] = {}
+    repeated = 0
     for arrival in arrivals:
         if arrival.account_id in known_accounts:
-            unique.setdefault((arrival.account_id, arrival.message.message_id), arrival)
+            first = unique.setdefault((arrival.account_id, arrival.message.message_id), arrival)
+            repeated += first is not arrival
     if not unique:
         return Stored(0, 0, unknown)
 
@@ -126,7 +128,7 @@ def store(session: WriteSession, arrivals: Sequence[Arrival]) -> Stored:
     row = session.execute(MESSAGES, _messages(list(unique.values()))).one()
     if row.known + row.written != len(unique):
         raise Raced("a concurrent batch stored one of these ids, or an account was deleted")
-    return Stored(row.written, row.known + len(arrivals) - len(unique), unknown)
+    return Stored(row.written, row.known + repeated, unknown)
 
 
 def _contacts(arrivals: Any) -> dict[str, list[Any]]:

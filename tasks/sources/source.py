@@ -16,10 +16,12 @@ class Peek(NamedTuple):
     Args:
         event: the provider's name of what happened, such as ``message.created`` or ``issue_comment.created``.
         order_key: the conversation's id where the webhook can hold only one, else empty: the channel is the key.
+        handled: whether `parse` makes a message of this event; what it does not is acknowledged, counted and not queued.
     """
 
     event: str
     order_key: str
+    handled: bool
 
 
 Headers = Mapping[str, str]

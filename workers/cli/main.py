@@ -2,10 +2,12 @@
 
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
 from shared.errors import HeadraceError
+from workers.cli.output import did_you_mean, first_line
 
 # verb: (module below workers.cli, one line of help); in the order in which a newcomer meets them
 VERBS = {
@@ -19,8 +21,8 @@ VERBS = {
     "dlq": ("dlq", "List, show, replay and purge dead letters."),
     "db": ("db", "Migrate the database."),
     "load": ("load", "Load a running fleet and account for every message."),
-    "worker": ("processes", "One worker in the foreground."),
-    "ingress": ("processes", "The HTTP edge in the foreground."),
+    "worker": ("worker", "One worker in the foreground."),
+    "ingress": ("ingress", "The HTTP edge in the foreground."),
     "beat": ("processes", "The scheduler in the foreground."),
     "flower": ("processes", "Flower's web UI in the foreground."),
     "exporter": ("processes", "The Prometheus exporter in the foreground."),
@@ -40,6 +42,11 @@ class Verbs(click.Group):
         command: click.Command = getattr(module, name)
         return command
 
+    def resolve_command(self, context: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in VERBS and not args[0].startswith("-"):
+            context.fail(f"there is no {args[0]!r}{did_you_mean(args[0], VERBS)}")
+        return super().resolve_command(context, args)
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(verb, text) for verb, (_, text) in VERBS.items()])
@@ -57,14 +64,49 @@ def cli() -> None:
 def main() -> None:
     """Run the command line. Exits 0 done, 1 failed, 2 wrong usage; a failure is one line on stderr."""
     try:
-        cli(standalone_mode=False)
+        code = cli(prog_name="headrace", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
     except click.exceptions.Abort:
         sys.exit(130)
-    except click.exceptions.Exit as exit_:
-        sys.exit(exit_.exit_code)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "headrace"
+        message = error.format_message()
+        _end(f"{message}{'' if message.endswith(('.', '?')) else '.'} See `{path} --help`", 2)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        _end(error.format_message(), 1)
     except HeadraceError as error:
-        click.echo(f"headrace: {error}", err=True)
-        sys.exit(1)
+        _end(str(error), 1)
+    except Exception as error:
+        if (line := _outage(error)) is None:
+            raise
+        _end(line, 1)
+    sys.exit(code if isinstance(code, int) else 0)  # click returns the code of a command that exits
+
+
+def _end(line: str, code: int) -> NoReturn:
+    click.echo(f"headrace: {line}", err=True)
+    sys.exit(code)
+
+
+def _outage(error: Exception) -> str | None:
+    """One line for a dependency that failed us, without SQL and its values; None for a bug, which keeps its traceback."""
+    import redis  # noqa: PLC0415 - only a failure needs to tell them apart
+    from psycopg.errors import UndefinedColumn, UndefinedTable  # noqa: PLC0415
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+    from sqlalchemy.exc import TimeoutError as PoolTimeout  # noqa: PLC0415
+
+    if isinstance(error, DBAPIError):
+        if isinstance(error.orig, UndefinedTable | UndefinedColumn):
+            return "the database lacks our tables or has old ones; run `headrace db upgrade`"
+        return f"the database: {first_line(error.orig)}; see HEADRACE_DATABASE_URL"
+    if isinstance(error, PoolTimeout):
+        return "the database gives no connection in time; see HEADRACE_DATABASE_URL"
+    if isinstance(error, redis.RedisError):
+        return f"the broker: {first_line(error)}; see HEADRACE_BROKER_URL"
+    return None
+
+
+if __name__ == "__main__":
+    main()

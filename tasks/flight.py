@@ -1,0 +1,88 @@
+"""A batch in flight, as Celery's worker and Flower see it: one task, with its size, lane and duration.
+
+It stands in the worker's state like a request, so that ``celery inspect active`` shows it and autoscaling counts it. It sends
+one event, at its end, with everything that Celery's usual three would tell: an event costs a round trip to the broker.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+from celery.worker import state
+
+from shared.clock import wall_seconds
+from tasks.slot import Pending, Slot
+
+
+class Flight:
+    """One batch between the parent and a child.
+
+    Args:
+        task: the batch task's name.
+        members: its messages, in order.
+        slot: the slot it occupies.
+        hostname: the worker's name.
+        dispatcher: Celery's event dispatcher, or None.
+    """
+
+    acknowledged = False
+
+    def __init__(self, task: str, members: Sequence[Pending], slot: Slot, hostname: str, dispatcher: Any) -> None:
+        self.id = str(uuid4())
+        self.name = task
+        self.members = members
+        self.slot = slot
+        self.hostname = hostname
+        self.worker_pid: int | None = None
+        self.time_start: float | None = None
+        self._received = wall_seconds()
+        self._dispatcher = dispatcher if dispatcher and dispatcher.enabled else None
+
+    @property
+    def accepted(self) -> bool:
+        """A child has taken it."""
+        return self.worker_pid is not None
+
+    def take_off(self) -> None:
+        """It was handed to the pool."""
+        state.task_reserved(self)
+
+    def on_accepted(self, pid: int, _monotonic: float) -> None:
+        """A child has taken it."""
+        self.worker_pid, self.time_start = pid, wall_seconds()
+        state.task_accepted(self)
+
+    def land(self, outcomes: Counter[str], seconds: float) -> None:
+        """It had its effect."""
+        state.task_ready(self, successful=True)
+        result = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+        self._event("task-succeeded", result=result, runtime=seconds)
+
+    def crash(self, reason: str) -> None:
+        """It had none; its messages run again."""
+        state.task_ready(self)
+        self._event("task-failed", exception=reason, traceback="")
+
+    def info(self, safe: bool = False) -> dict[str, Any]:
+        """What ``celery inspect`` shows: sizes and places, never a message."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "args": self._size(),
+            "kwargs": {},
+            "type": self.name,
+            "hostname": self.hostname,
+            "time_start": self.time_start,
+            "acknowledged": False,
+            "delivery_info": {"routing_key": self.members[0].queue, "lanes": sorted({member.lane for member in self.members})},
+            "worker_pid": self.worker_pid,
+        }
+
+    def _size(self) -> str:
+        return f"({len(self.members)} messages of {self.members[0].queue})"
+
+    def _event(self, kind: str, **fields: Any) -> None:
+        if self._dispatcher:
+            times = {"received": self._received, "started": self.time_start}
+            self._dispatcher.send(kind, uuid=self.id, name=self.name, args=self._size(), kwargs="{}", **times, **fields)

@@ -1,0 +1,154 @@
+"""The exporter and beat: what they serve, what they survive, how they end."""
+
+import math
+import shelve
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import psycopg
+import pytest
+import redis
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy.exc import OperationalError
+
+from shared.db.session import transact
+from shared.metrics import exposition
+from shared.producer import Producer
+from shared.redis_client import connect
+from shared.store import dead_letters
+from shared.store.dead_letters import Letter
+from tests.conftest import RunningStack
+from tests.factory import message, queued
+from tests.foreground import foreground, status
+from tests.waiting import eventually
+from workers import exporter as module
+from workers.exporter import Exporter
+from workers.local import ports
+
+Samples = dict[tuple[str, str], float]
+
+
+class Door:
+    """The exporter's own way into the broker, which can be shut: a user that is deleted, its connections with it."""
+
+    def __init__(self, broker: redis.Redis, broker_url: str) -> None:
+        self._broker = broker
+        self.url = broker_url.replace("://:", "://exporter:")
+        self._password = urlsplit(broker_url).password
+
+    def open(self) -> None:
+        self._broker.acl_setuser("exporter", enabled=True, passwords=[f"+{self._password}"], keys=["*"], commands=["+@all"])
+
+    def shut(self) -> None:
+        self._broker.acl_deluser("exporter")
+
+
+@pytest.fixture
+def door(clean: RunningStack, broker: redis.Redis) -> Iterator[Door]:
+    """An open door."""
+    door = Door(broker, clean.broker_url)
+    door.open()
+    yield door
+    door.shut()
+
+
+def parsed(text: bytes) -> Samples:
+    families = text_string_to_metric_families(text.decode())
+    return {
+        (sample.name, " ".join(sorted(sample.labels.values()))): sample.value for family in families for sample in family.samples
+    }
+
+
+def scraped(url: str) -> Samples:
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        return parsed(answer.read())
+
+
+def test_gauges_follow_what_waits_and_what_was_given_up_on(door: Door, producer: Producer) -> None:
+    exporter = Exporter(connect(door.url, timeout=5))
+    producer.publish([queued("a", message("m-1")), queued("a", message("m-2"))])
+    letter = Letter("of.another.version", "webhooks.store", "t-1", None, None, "test", [], {}, b"")
+    transact(lambda session: dead_letters.bury(session, [letter]))
+    exporter.refresh()
+    found = parsed(exposition())
+    assert found["headrace_queue_depth", "messages"] == 2
+    assert found["headrace_queue_oldest_age_seconds", "messages"] >= 0
+    assert found["headrace_queue_in_flight", "messages"] == 0
+    assert found["headrace_dead_letters", "of.another.version"] == 1
+    assert found["headrace_dead_letters", "messages"] == 0
+    transact(lambda session: dead_letters.remove(session, [1]))
+    exporter.refresh()
+    assert parsed(exposition())["headrace_dead_letters", "of.another.version"] == 0
+
+
+def test_an_age_that_no_message_tells_is_unknown_and_not_zero(door: Door, broker: redis.Redis) -> None:
+    broker.lpush("messages", "garbage")
+    Exporter(connect(door.url, timeout=5)).refresh()
+    found = parsed(exposition())
+    assert math.isnan(found["headrace_queue_oldest_age_seconds", "messages"])
+    assert found["headrace_queue_oldest_age_seconds", "webhooks"] == 0
+
+
+def test_a_server_that_is_away_is_a_gap_and_not_an_old_value(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter = Exporter(connect(door.url, timeout=5))
+    exporter.refresh()
+    door.shut()
+    exporter.refresh()
+    found = parsed(exposition())
+    assert math.isnan(found["headrace_queue_depth", "messages"])
+    assert (found["headrace_exporter_up", "broker"], found["headrace_exporter_up", "database"]) == (0, 1)
+    assert found["headrace_dead_letters", "messages"] == 0
+    door.open()
+
+    def refuse() -> None:
+        raise OperationalError("SELECT", {}, psycopg.OperationalError("refused"))
+
+    with monkeypatch.context() as outage:
+        outage.setattr(module, "read_session", refuse)
+        exporter.refresh()
+    found = parsed(exposition())
+    assert math.isnan(found["headrace_dead_letters", "messages"])
+    assert (found["headrace_exporter_up", "broker"], found["headrace_exporter_up", "database"]) == (1, 0)
+    assert found["headrace_queue_depth", "messages"] == 0
+    exporter.refresh()
+    assert parsed(exposition())["headrace_dead_letters", "messages"] == 0
+
+
+def test_the_exporter_serves_all_processes_counters_and_ends_at_once_on_sigterm(clean: RunningStack, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{(port := ports.choose(0))}"
+    environment = {**clean.environment, "HEADRACE_EXPORTER_PORT": str(port), "HEADRACE_METRICS_DIR": str(tmp_path)}
+    count_one = "from shared.metrics import MESSAGES; MESSAGES.labels('messages', 'done').inc()"
+    with foreground("exporter", environment) as exporter:
+        eventually("the exporter is alive", lambda: exporter.answers(f"{url}/livez"), within=30)
+        subprocess.run([sys.executable, "-c", count_one], env=environment, check=True, timeout=30)
+        assert scraped(url)["headrace_messages_total", "done messages"] == 1
+        eventually("it has asked the broker", lambda: scraped(url).get(("headrace_exporter_up", "broker")) == 1)
+        assert status(f"{url}/nothing") == 404
+        with foreground("exporter", environment) as second:
+            assert second.process.wait(30) == 1
+            assert "set HEADRACE_EXPORTER_PORT" in second.log
+            assert second.log.count("\n") == 1
+        assert exporter.stop(within=5) == 0
+
+
+def test_beat_idles_cheaply_keeps_its_schedule_in_the_data_directory_and_ends_at_once(
+    clean: RunningStack, broker: redis.Redis, tmp_path: Path
+) -> None:
+    data_dir = tmp_path / "data"
+    with foreground("beat", {**clean.environment, "HEADRACE_DATA_DIR": str(data_dir)}) as beat:
+        eventually("the schedule is written", lambda: list(data_dir.glob("beat-schedule*")), within=30)
+        eventually("beat has started", lambda: "beat: Starting" in beat.log, within=30)
+        used = sum(psutil.Process(beat.process.pid).cpu_times()[:2])
+        with pytest.raises(subprocess.TimeoutExpired):
+            beat.process.wait(2)
+        assert sum(psutil.Process(beat.process.pid).cpu_times()[:2]) - used < 0.2
+        assert beat.stop(within=5) == 0
+    with shelve.open(str(data_dir / "beat-schedule")) as kept:
+        assert kept["entries"].keys() <= {"store.prune", "cache.warm"}  # and nothing of Celery's own
+    assert broker.llen("maintenance") == 0

@@ -1,0 +1,129 @@
+"""The store's promises under concurrency: exactly once, gapless, in order, in a constant number of statements."""
+
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import event
+
+from shared.db.engine import close_engine, engine, use_pool_of
+from shared.db.session import transact
+from shared.message import Author
+from shared.store import messages
+from shared.store.messages import Arrival
+from tests.factory import assert_sequences_whole, count, message, new_account, rows
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+
+@pytest.fixture(autouse=True)
+def many_connections():
+    close_engine()
+    use_pool_of(20)
+    yield
+    close_engine()
+    use_pool_of(2)
+
+
+def store(arrivals: list[Arrival]) -> messages.Stored:
+    return transact(lambda session: messages.store(session, arrivals))
+
+
+def at_once(work: list[Callable[[], object]]) -> None:
+    """Run all of it at the same moment, each in a thread."""
+    gate = threading.Barrier(len(work))
+
+    def run(job: Callable[[], object]) -> object:
+        gate.wait(10)
+        return job()
+
+    with ThreadPoolExecutor(len(work)) as pool:
+        for future in [pool.submit(run, job) for job in work]:
+            future.result(60)
+
+
+def test_a_batch_is_stored_in_its_order_with_gapless_sequences() -> None:
+    account = new_account()
+    stored = store([Arrival(account, message(f"m{n}", f"c{n % 3}"), None) for n in range(30)])
+    assert stored == (30, 0, frozenset())
+    order = [row[0] for row in rows("SELECT message_id FROM messages ORDER BY conversation_id, sequence")]
+    assert order == [f"m{n}" for lane in range(3) for n in range(lane, 30, 3)]
+    assert_sequences_whole()
+
+
+def test_the_same_message_stored_fifty_times_at_once_has_one_row() -> None:
+    account = new_account()
+    at_once([lambda: store([Arrival(account, message("same"), None)])] * 16)
+    for _ in range(34):
+        store([Arrival(account, message("same"), None)])
+    assert count("SELECT count(*) FROM messages") == 1
+    assert_sequences_whole()
+
+
+def test_a_replayed_batch_has_no_effect() -> None:
+    account = new_account()
+    batch = [Arrival(account, message(f"m{n}", f"c{n % 7}"), None) for n in range(100)]
+    store(batch)
+    before = rows("SELECT * FROM messages ORDER BY id"), rows("SELECT * FROM conversations ORDER BY id")
+    assert store(batch) == (0, 100, frozenset())
+    assert (rows("SELECT * FROM messages ORDER BY id"), rows("SELECT * FROM conversations ORDER BY id")) == before
+
+
+def test_one_id_raced_into_two_conversations_leaves_no_gap() -> None:
+    account = new_account()
+    for round_ in range(25):
+        shared_id = f"raced-{round_}"
+
+        def job(conversation: str, number: int = round_, raced: str = shared_id) -> messages.Stored:
+            own = message(f"{conversation}-{number}", conversation)
+            return store([Arrival(account, message(raced, conversation), None), Arrival(account, own, None)])
+
+        at_once([lambda: job("left"), lambda: job("right")])
+    assert count("SELECT count(*) FROM messages") == 75
+    assert_sequences_whole()
+
+
+def test_opposing_overlapping_batches_neither_deadlock_nor_lose_a_message() -> None:
+    accounts = [new_account() for _ in range(3)]
+    batch = [
+        Arrival(accounts[n % 3], message(f"m{n}", f"c{n % 11}", author=Author(f"u{n % 5}", f"n{n}")), None) for n in range(120)
+    ]
+    seed = 20261124
+
+    def job(number: int) -> Callable[[], object]:
+        mine = batch[:]
+        random.Random(seed + number).shuffle(mine)
+        return lambda: [store(mine[start : start + 30]) for start in range(0, 120, 30)]
+
+    at_once([job(number) for number in range(8)])
+    assert count("SELECT count(*) FROM messages") == 120, f"seed {seed}"
+    assert_sequences_whole()
+
+
+def test_the_number_of_statements_does_not_depend_on_the_size() -> None:
+    account = new_account()
+    statements: list[str] = []
+    event.listen(engine(), "before_cursor_execute", lambda _c, _k, statement, *_: statements.append(statement))
+    store([Arrival(account, message("one"), None)])
+    of_one = len(statements)
+    store([Arrival(account, message(f"m{n}", f"c{n}", author=Author(f"u{n}")), None) for n in range(200)])
+    assert len(statements) == 2 * of_one <= 10, statements
+
+
+def test_messages_of_unknown_accounts_are_named_and_left_out() -> None:
+    account = new_account()
+    nobody = "00000000-0000-7000-8000-000000000000"
+    senders = {"a": nobody, "b": "no uuid", "c": account}
+    stored = store([Arrival(sender, message(name), None) for name, sender in senders.items()])
+    assert stored == (1, 0, frozenset({nobody, "no uuid"}))
+
+
+def test_hostile_identifiers_are_stored_as_they_are() -> None:
+    account = new_account()
+    names = ["'; DROP TABLE messages; --", "ü" * 255, "\u200b", '{"a":1}', "a\\b", "😀", "İ", "i̇"]
+    store([Arrival(account, message(name, name, author=Author(name), text=name, metadata={"k": name}), None) for name in names])
+    assert {row[0] for row in rows("SELECT message_id FROM messages")} == set(names)
+    assert {row[0] for row in rows("SELECT external_id FROM conversations")} == set(names)
+    assert_sequences_whole()

@@ -1,0 +1,88 @@
+"""A TCP proxy that a test can cut or stall: an outage of a server that others go on using."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+class TcpProxy:
+    """Forwards from a loopback port of its own.
+
+    Args:
+        target: ``(host, port)``, or the path of a Unix socket.
+    """
+
+    def __init__(self, target: tuple[str, int] | Path) -> None:
+        self._target = target
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    def start(self) -> None:
+        """Listen; the port stays the same after a cut."""
+        self._call(self._listen())
+
+    def cut(self) -> None:
+        """Refuse new connections and end the open ones."""
+        self._call(self._unlisten())
+
+    def stall(self) -> None:
+        """Keep everything open and forward nothing."""
+        self._loop.call_soon_threadsafe(self._flowing.clear)
+
+    def flow(self) -> None:
+        """Forward again."""
+        self._loop.call_soon_threadsafe(self._flowing.set)
+
+    def _call(self, coroutine: object) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)  # type: ignore[arg-type]
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _unlisten(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if isinstance(self._target, Path):
+            far_reader, far_writer = await asyncio.open_unix_connection(self._target)
+        else:
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+        self._writers |= {writer, far_writer}
+        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        self._writers -= {writer, far_writer}
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                await self._flowing.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    @classmethod
+    @contextmanager
+    def running(cls, target: tuple[str, int] | Path) -> "Iterator[TcpProxy]":
+        """A started proxy, gone at the end."""
+        proxy = cls(target)
+        proxy._thread.start()
+        try:
+            proxy.start()
+            yield proxy
+        finally:
+            proxy.flow()
+            proxy.cut()
+            proxy._loop.call_soon_threadsafe(proxy._loop.stop)
+            proxy._thread.join()
+            proxy._loop.close()

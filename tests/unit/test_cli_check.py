@@ -1,0 +1,104 @@
+"""The rules of `headrace check`: each names the setting and the fix."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.settings import Settings, masked
+from workers.configuration import DatabaseFacts, Facts, Fault, Fleet, RedisFacts, connections, faults
+
+FLEET = Fleet(workers=2, ingresses=1)
+DATABASE = DatabaseFacts(100, 3, "0001", "0001")
+BROKER = RedisFacts("a", "noeviction", "yes", "always")
+CACHE = RedisFacts("b", "allkeys-lfu", "no", "everysec")
+SOUND = Facts(DATABASE, BROKER, CACHE)
+
+
+def found(facts: Facts = SOUND, fleet: Fleet = FLEET, **changes: Any) -> list[Fault]:
+    return faults(Settings(data_dir=Path("/nonexistent"), **changes), facts, fleet)
+
+
+def test_the_defaults_are_sound() -> None:
+    assert found() == []
+    assert found(Facts()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting"),
+    [
+        ({"database_lock_ms": 10_000}, "HEADRACE_DATABASE_LOCK_MS"),
+        ({"database_statement_ms": 60_000}, "HEADRACE_DATABASE_STATEMENT_MS"),
+        ({"database_connect_seconds": 60}, "HEADRACE_DATABASE_CONNECT_SECONDS"),
+        ({"redelivery_seconds": 60}, "HEADRACE_BATCH_TIMEOUT_SECONDS"),
+        ({"drain_seconds": 120}, "HEADRACE_DRAIN_SECONDS"),
+        (
+            {"broker_timeout_seconds": 60, "redelivery_seconds": 60, "batch_timeout_seconds": 30},
+            "HEADRACE_BROKER_TIMEOUT_SECONDS",
+        ),
+        ({"prefetch_messages": 199}, "HEADRACE_PREFETCH_MESSAGES"),
+        ({"publish_waiting_max": 100}, "HEADRACE_PUBLISH_WAITING_MAX"),
+        ({"lanes": 3}, "HEADRACE_LANES"),
+        ({"flower_port": 8080}, "HEADRACE_INGRESS_PORT"),
+        ({"exporter_port": 8080}, "HEADRACE_INGRESS_PORT"),
+    ],
+)
+def test_settings_that_do_not_fit_each_other_are_one_named_fault(changes: dict[str, Any], setting: str) -> None:
+    (fault,) = found(**changes)
+    assert fault.setting == setting
+    assert fault.problem
+    assert fault.fix
+
+
+def test_pools_are_counted_against_what_the_server_leaves_us() -> None:
+    config = Settings(data_dir=Path("/nonexistent"))
+    wanted = connections(config, FLEET)
+    assert found(SOUND._replace(database=DATABASE._replace(max_connections=wanted + 3))) == []
+    (fault,) = found(SOUND._replace(database=DATABASE._replace(max_connections=wanted + 2)))
+    assert fault.setting == "HEADRACE_DATABASE_POOL"
+    assert f"max_connections = {wanted + 3}" in fault.fix
+
+
+def test_a_schema_of_another_revision_wants_an_upgrade() -> None:
+    (fault,) = found(SOUND._replace(database=DATABASE._replace(revision=None)))
+    assert "headrace db upgrade" in fault.fix
+
+
+@pytest.mark.parametrize(
+    ("change", "fix"),
+    [
+        ({"maxmemory_policy": "allkeys-lru"}, "CONFIG SET maxmemory-policy noeviction"),
+        ({"appendonly": "no"}, "CONFIG SET appendonly yes"),
+        ({"appendfsync": "everysec"}, "CONFIG SET appendfsync always"),
+    ],
+)
+def test_a_broker_that_may_lose_messages_is_a_fault(change: dict[str, str], fix: str) -> None:
+    (fault,) = found(SOUND._replace(broker=BROKER._replace(**change)))
+    assert fix in fault.fix
+
+
+def test_a_server_that_hides_its_configuration_is_believed() -> None:
+    assert found(SOUND._replace(broker=RedisFacts("a", None, None, None), cache=RedisFacts("b", None, None, None))) == []
+
+
+def test_broker_and_cache_must_be_two_servers_and_the_cache_must_evict() -> None:
+    (same,) = found(SOUND._replace(cache=CACHE._replace(run_id="a")))
+    assert same.setting == "HEADRACE_CACHE_URL"
+    (keeps,) = found(SOUND._replace(cache=CACHE._replace(maxmemory_policy="noeviction")))
+    assert "allkeys-lfu" in keeps.fix
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:pa%40ss@host:5432/db", "postgresql://me:***@host:5432/db"),
+        ("postgresql://me:p@ss@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me@host/db?password=hush&sslmode=require", "postgresql://me@host/db?password=***&sslmode=require"),
+        ("redis://:hush@host:6379/0", "redis://:***@host:6379/0"),
+        ("sentinel://:one@a:26379;sentinel://:two@b:26379", "sentinel://:***@a:26379;sentinel://:***@b:26379"),
+        ("redis://host:6379/0", "redis://host:6379/0"),
+        ("", ""),
+    ],
+)
+def test_a_shown_url_has_no_password(url: str, shown: str) -> None:
+    assert masked(url) == shown

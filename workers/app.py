@@ -1,0 +1,14 @@
+"""The composition root: everything a worker is made of, in one place. `celery -A workers.app` works too."""
+
+from shared.app import app
+from tasks import messages, webhooks
+from tasks.collector import CollectorStep
+from workers import lifecycle
+from workers.paused_queues import PausedQueues
+
+BATCH_TASKS = (webhooks.store, messages.store)
+HOOKS = (lifecycle,)  # imported for the signals they connect
+
+app.steps["consumer"].update((CollectorStep, PausedQueues))
+
+__all__ = ["BATCH_TASKS", "HOOKS", "app"]

@@ -1,0 +1,115 @@
+"""`headrace check`: every setting with its value, and what is wrong with them, before anything starts.
+
+A server is asked when its URL is known. One that is not, because the embedded one has not been started yet, is no fault.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+import redis
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from shared.db.engine import engine
+from shared.db.migrate import current_and_newest
+from shared.redis_client import connect
+from shared.settings import PREFIX, Settings, masked, settings
+from workers.cli.output import first_line, json_option, print_json
+from workers.configuration import DatabaseFacts, Facts, Fault, Fleet, RedisFacts, faults
+
+T = TypeVar("T")
+
+SECRETS = ("flower_password",)
+
+# Servers before 16 know only the first of the two.
+CONNECTIONS = text("""
+SELECT current_setting('max_connections')::int AS max_connections,
+       current_setting('superuser_reserved_connections')::int
+       + coalesce(current_setting('reserved_connections', true)::int, 0) AS reserved
+""")
+
+
+@click.command()
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Store workers of the whole fleet.")
+@click.option("--ingresses", type=click.IntRange(0), default=1, show_default=True, help="Ingress processes of the whole fleet.")
+@json_option
+def check(workers: int, ingresses: int, as_json: bool) -> None:
+    """Validate the configuration; name the fix. Exits 1 when there is a fault.
+
+    Prints every setting with its value, secrets masked. Asks the servers whose URLs are known.
+    """
+    config = settings()
+    facts, unreachable, unasked = _ask(config)
+    found = [*unreachable, *faults(config, facts, Fleet(workers, ingresses))]
+    values = {PREFIX + name.upper(): _shown(name, getattr(config, name)) for name in Settings.model_fields}
+    if as_json:
+        print_json({"ok": not found, "faults": [fault._asdict() for fault in found], "not_asked": unasked, "settings": values})
+    else:
+        _print(values, found, unasked)
+    raise click.exceptions.Exit(1 if found else 0)
+
+
+def _print(values: dict[str, Any], found: list[Fault], unasked: list[str]) -> None:
+    width = max(map(len, values))
+    for name, value in values.items():
+        click.echo(f"{name:{width}}  {value if value != '' else '-'}")
+    for name in unasked:
+        click.echo(f"not asked: {name}, for it is empty and no embedded server is running")
+    for fault in found:
+        click.echo(f"headrace: {fault.setting}: {fault.problem}; mend: {fault.fix}", err=True)
+    if not found:
+        click.echo("the configuration is sound")
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name in SECRETS:
+        return "***" if value else ""
+    if name.endswith("_url"):
+        return masked(value)
+    return value if isinstance(value, int | float) else str(value)
+
+
+def _ask(config: Settings) -> tuple[Facts, list[Fault], list[str]]:
+    """What the servers say, those that do not answer as faults, and the names of those that have no URL."""
+    unreachable: list[Fault] = []
+    unasked: list[str] = []
+
+    def answer(name: str, ask: Callable[[Settings], T]) -> T | None:
+        variable = PREFIX + name.upper()
+        if not getattr(config, name):
+            unasked.append(variable)
+            return None
+        try:
+            return ask(config)
+        except (SQLAlchemyError, redis.RedisError, ValueError) as error:
+            reason = first_line(getattr(error, "orig", None) or error)
+            unreachable.append(Fault(variable, f"no answer: {reason}", "start the server, or correct the URL"))
+            return None
+
+    facts = Facts(
+        answer("database_url", _ask_database),
+        answer("broker_url", lambda config: _ask_redis(config.broker_url, config)),
+        answer("cache_url", lambda config: _ask_redis(config.cache_url, config)),
+    )
+    return facts, unreachable, unasked
+
+
+def _ask_database(config: Settings) -> DatabaseFacts:
+    with engine().connect() as connection:
+        row = connection.execute(CONNECTIONS).one()
+    return DatabaseFacts(row.max_connections, row.reserved, *current_and_newest())
+
+
+def _ask_redis(url: str, config: Settings) -> RedisFacts:
+    with connect(url, timeout=config.broker_timeout_seconds) as server:
+        run_id = str(server.info("server")["run_id"])
+        return RedisFacts(run_id, *(_option(server, name) for name in ("maxmemory-policy", "appendonly", "appendfsync")))
+
+
+def _option(server: redis.Redis, name: str) -> str | None:
+    try:
+        found: Any = server.config_get(name)
+    except redis.ResponseError:  # managed servers hide it
+        return None
+    return next((value.decode() if isinstance(value, bytes) else str(value) for value in found.values()), None)

@@ -1,0 +1,178 @@
+"""Is the configuration sound? Rules over the settings and over what the servers say of themselves; pure.
+
+Each fault names the setting and the fix. `headrace check` asks the servers and prints the answer.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from shared.settings import PREFIX, Settings
+from workers.lifecycle import CONNECTIONS_OF_A_CHILD
+
+CONNECTIONS_ASIDE = 8
+"""Connections beside the pools: the exporter, a migration, a person with psql and one with the command line, 2 each."""
+
+
+class Fault(NamedTuple):
+    """What is wrong, and the mend.
+
+    Args:
+        setting: the environment variable to change, or the server's.
+    """
+
+    setting: str
+    problem: str
+    fix: str
+
+
+class Fleet(NamedTuple):
+    """How many processes hold connections."""
+
+    workers: int
+    ingresses: int
+
+
+class DatabaseFacts(NamedTuple):
+    """``reserved``: connections kept for superusers and the like. Revisions as Alembic names them."""
+
+    max_connections: int
+    reserved: int
+    revision: str | None
+    newest_revision: str | None
+
+
+class RedisFacts(NamedTuple):
+    """``run_id`` differs between any two servers. A value is None when the server does not tell it."""
+
+    run_id: str
+    maxmemory_policy: str | None
+    appendonly: str | None
+    appendfsync: str | None
+
+
+class Facts(NamedTuple):
+    """What each server answered; None: it was not asked."""
+
+    database: DatabaseFacts | None = None
+    broker: RedisFacts | None = None
+    cache: RedisFacts | None = None
+
+
+def faults(config: Settings, facts: Facts, fleet: Fleet) -> list[Fault]:
+    """Everything that is wrong; empty when nothing is."""
+    return [
+        *_ports(config),
+        *_batches(config),
+        *_time_outs(config),
+        *_lanes(config, fleet),
+        *(_database(config, facts.database, fleet) if facts.database else ()),
+        *(_broker(facts.broker) if facts.broker else ()),
+        *(_cache(facts.cache, facts.broker) if facts.cache else ()),
+    ]
+
+
+def connections(config: Settings, fleet: Fleet) -> int:
+    """Database connections that the fleet may hold at once."""
+    of_workers = fleet.workers * config.worker_children * CONNECTIONS_OF_A_CHILD
+    return of_workers + fleet.ingresses * config.database_pool + CONNECTIONS_ASIDE
+
+
+def _ports(config: Settings) -> Iterator[Fault]:
+    ports = {"ingress_port": config.ingress_port, "exporter_port": config.exporter_port, "flower_port": config.flower_port}
+    for name, port in ports.items():
+        others = [other for other in ports if other < name and ports[other] == port]
+        if others:
+            yield _fault(name, f"{port} is {others[0]}'s too", "give each its own port")
+
+
+def _batches(config: Settings) -> Iterator[Fault]:
+    if config.prefetch_messages < config.batch_messages_max:
+        yield _fault(
+            "prefetch_messages",
+            f"{config.prefetch_messages} is less than one batch of {config.batch_messages_max}, so no batch is ever full",
+            f"set it to {2 * config.batch_messages_max}: one batch running and one waiting",
+        )
+    if config.publish_waiting_max < config.publish_messages_max:
+        yield _fault(
+            "publish_waiting_max",
+            f"{config.publish_waiting_max} is less than one write of {config.publish_messages_max}",
+            f"set it to {40 * config.publish_messages_max} or lower {PREFIX}PUBLISH_MESSAGES_MAX",
+        )
+
+
+def _time_outs(config: Settings) -> Iterator[Fault]:
+    """Each must end before the one around it, or the outer one hides what the inner would have said."""
+    batch, statement, lock = config.batch_timeout_seconds, config.database_statement_ms / 1000, config.database_lock_ms / 1000
+    nested = (
+        ("database_lock_ms", lock, "database_statement_ms", statement),
+        ("database_statement_ms", statement, "batch_timeout_seconds", batch),
+        ("database_connect_seconds", config.database_connect_seconds, "batch_timeout_seconds", batch),
+        ("batch_timeout_seconds", batch, "redelivery_seconds", config.redelivery_seconds),
+        ("drain_seconds", config.drain_seconds, "redelivery_seconds", config.redelivery_seconds),
+        ("broker_timeout_seconds", config.broker_timeout_seconds, "redelivery_seconds", config.redelivery_seconds),
+        ("publish_linger_ms", config.publish_linger_ms / 1000, "broker_timeout_seconds", config.broker_timeout_seconds),
+    )
+    for inner, inner_seconds, outer, outer_seconds in nested:
+        if inner_seconds >= outer_seconds:
+            yield _fault(
+                inner,
+                f"{inner_seconds:g} s is not less than {PREFIX}{outer.upper()}, {outer_seconds:g} s, which must outlast it",
+                f"lower it, or raise {PREFIX}{outer.upper()}",
+            )
+
+
+def _lanes(config: Settings, fleet: Fleet) -> Iterator[Fault]:
+    slots = fleet.workers * config.worker_children
+    if slots > config.lanes:
+        yield _fault(
+            "lanes",
+            f"{config.lanes} lanes for {slots} slots ({fleet.workers} workers of {config.worker_children} children): some idle",
+            f"run fewer workers or children, or more lanes: {2 * slots} spread evenly",
+        )
+
+
+def _database(config: Settings, database: DatabaseFacts, fleet: Fleet) -> Iterator[Fault]:
+    wanted, room = connections(config, fleet), database.max_connections - database.reserved
+    if wanted > room:
+        yield _fault(
+            "database_pool",
+            f"{fleet.workers} workers of {config.worker_children} children, {fleet.ingresses} ingresses of"
+            f" {config.database_pool} and {CONNECTIONS_ASIDE} aside want {wanted} connections, the server has {room}",
+            f"set max_connections = {wanted + database.reserved} in postgresql.conf, lower it or {PREFIX}WORKER_CHILDREN",
+        )
+    if database.revision != database.newest_revision:
+        yield _fault(
+            "database_url",
+            f"the schema is at revision {database.revision or 'none'}, this code knows {database.newest_revision}",
+            "run `headrace db upgrade`; if the schema is the newer, upgrade headrace",
+        )
+
+
+def _broker(broker: RedisFacts) -> Iterator[Fault]:
+    wanted = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "always"}
+    found = {"maxmemory-policy": broker.maxmemory_policy, "appendonly": broker.appendonly, "appendfsync": broker.appendfsync}
+    losses = {
+        "maxmemory-policy": "a full broker throws messages away",
+        "appendonly": "a restart of the broker loses every message",
+        "appendfsync": "a power cut loses messages that were answered with 202",
+    }
+    for name, value in found.items():
+        if value is not None and value != wanted[name]:
+            fix = f"`CONFIG SET {name} {wanted[name]}` on the broker, and in its redis.conf"
+            yield _fault("broker_url", f"{name} is {value}: {losses[name]}", fix)
+
+
+def _cache(cache: RedisFacts, broker: RedisFacts | None) -> Iterator[Fault]:
+    if broker and cache.run_id == broker.run_id:
+        yield _fault(
+            "cache_url",
+            "broker and cache are one server: the one must never evict, the other must, and the cache crowds out messages",
+            "run a second Redis for the cache",
+        )
+    elif cache.maxmemory_policy == "noeviction":
+        fix = "`CONFIG SET maxmemory-policy allkeys-lfu` and a maxmemory on the cache, and in its redis.conf"
+        yield _fault("cache_url", "maxmemory-policy is noeviction: a full cache refuses what is new", fix)
+
+
+def _fault(setting: str, problem: str, fix: str) -> Fault:
+    return Fault(PREFIX + setting.upper(), problem, fix)

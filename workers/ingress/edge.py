@@ -1,0 +1,136 @@
+"""What the ingress holds open: the publisher, the two look-ups, threads that read. Opened once a process, closed at its end.
+
+Handlers get it as their first argument; tests give it another writer or other loads.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from shared.db.engine import close_engine, use_pool_of
+from shared.db.outage import is_outage
+from shared.db.session import ReadSession, read_session
+from shared.errors import BrokerUnavailable
+from shared.producer import Enqueued, Producer
+from shared.settings import Settings
+from shared.store import accounts, channels
+from workers.ingress.answer import Refused, unavailable
+from workers.ingress.loads import LookupUnavailable
+from workers.ingress.lookup import Lookup
+from workers.ingress.publisher import Overloaded, Publisher, Writer
+from workers.ingress.readiness import Readiness
+from workers.ingress.request import Intake, Request
+
+T = TypeVar("T")
+
+OTHER_CONNECTIONS = 5
+"""Connections that are not the readers': two look-ups with two threads each, and the readiness check."""
+
+READS_WAITING_MAX = 200
+"""Reads waiting or running: pages of up to 200 messages are large, and a reader can come back."""
+
+API_KEY_LENGTH_MAX = 200
+
+CHANNEL_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""A UUID in the form in which ids are handed out; nothing else is looked up. Cheaper than making one, a request."""
+
+
+class Edge:
+    """Lives on one event loop; blocking work goes to threads.
+
+    Args:
+        settings: of the process.
+        producer: the broker, for readiness; closed with the edge.
+        writer: what publishes; the producer unless a test says otherwise.
+    """
+
+    def __init__(self, settings: Settings, producer: Producer, writer: Writer | None = None) -> None:
+        use_pool_of(settings.database_pool)
+        self.lanes = settings.lanes
+        self.intake = Intake()
+        self.readiness = Readiness(producer.ping)
+        self.channels: Lookup[str, channels.ChannelRecord] = Lookup("channel", _channel, fresh_seconds=settings.lookup_seconds)
+        self.accounts: Lookup[bytes, str] = Lookup("account", _account_id, fresh_seconds=settings.lookup_seconds)
+        self._producer = producer
+        self._publisher = Publisher(
+            writer or producer,
+            linger_seconds=settings.publish_linger_ms / 1000,
+            messages_max=settings.publish_messages_max,
+            waiting_max=settings.publish_waiting_max,
+            timeout_seconds=settings.broker_timeout_seconds,
+        )
+        self._readers = ThreadPoolExecutor(max(1, settings.database_pool - OTHER_CONNECTIONS), thread_name_prefix="reader")
+        self._reading = 0
+
+    async def close(self) -> None:
+        """Write what waits, then let go of everything, without waiting for a database that hangs."""
+        await self._publisher.close()
+        self.channels.close()
+        self.accounts.close()
+        self.readiness.close()
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        self._producer.close()
+        close_engine()
+
+    async def publish(self, messages: Sequence[Enqueued]) -> None:
+        """Return once the broker has confirmed. Raises Refused (503)."""
+        try:
+            await self._publisher.publish(messages)
+        except Overloaded as error:
+            raise unavailable("too many messages wait for the broker") from error
+        except BrokerUnavailable as error:
+            raise unavailable("the broker does not confirm") from error
+
+    async def channel(self, channel_id: str) -> channels.ChannelRecord:
+        """The channel. Raises Refused (404, or 503 when nobody knows)."""
+        try:
+            channel = await self.channels.find(channel_id) if CHANNEL_ID.fullmatch(channel_id) else None
+        except LookupUnavailable as error:
+            raise unavailable(str(error)) from error
+        if channel is None:
+            raise Refused(404, "there is no such channel")
+        return channel
+
+    async def account_id(self, request: Request) -> str:
+        """The account whose key the request bears. Raises Refused (401, or 503 when nobody knows)."""
+        scheme, _, api_key = request.headers.get("authorization", "").partition(" ")
+        found = None
+        if scheme.lower() == "bearer" and 0 < len(api_key) <= API_KEY_LENGTH_MAX:
+            try:
+                found = await self.accounts.find(accounts.hash_of(api_key))
+            except LookupUnavailable as error:
+                raise unavailable(str(error)) from error
+        if found is None:
+            raise Refused(401, "an API key is required: Authorization: Bearer <api_key>", (b"www-authenticate", b"Bearer"))
+        return found
+
+    async def read(self, query: Callable[[ReadSession], T]) -> T:
+        """Run ``query`` in a thread with a session. Raises Refused (503) during an outage or when too many wait."""
+        if self._reading >= READS_WAITING_MAX:
+            raise unavailable("too many reads wait")
+        self._reading += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, _in_session, query)
+        except Exception as error:
+            if is_outage(error):
+                raise unavailable("the database does not answer") from error
+            raise
+        finally:
+            self._reading -= 1
+
+
+def _in_session(query: Callable[[ReadSession], T]) -> T:
+    with read_session() as session:
+        return query(session)
+
+
+def _channel(channel_id: str) -> channels.ChannelRecord | None:
+    with read_session() as session:
+        return channels.find(session, channel_id)
+
+
+def _account_id(api_key_hash: bytes) -> str | None:
+    with read_session() as session:
+        return accounts.id_of_key(session, api_key_hash)

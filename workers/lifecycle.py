@@ -1,0 +1,66 @@
+"""What a worker's processes open and close: nothing before fork, one connection a child, all of it gone at shutdown."""
+
+import gc
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import psutil
+from celery import signals
+
+from shared import log
+from shared.db.engine import close_engine, drop_inherited_engine, use_pool_of
+from shared.metrics import forget_process
+from shared.settings import settings
+
+CONNECTIONS_OF_A_CHILD = 1
+"""A child runs one batch at a time, in one transaction."""
+
+logger = log.get_logger(__name__)
+
+
+@signals.setup_logging.connect
+def _own_logging(**_: Any) -> None:
+    log.configure("worker")
+
+
+@signals.worker_before_create_process.connect
+def _freeze(**_: Any) -> None:
+    """What the parent has loaded is never garbage: out of the collector's sight, its pages stay shared."""
+    gc.collect()
+    gc.freeze()
+
+
+@signals.worker_process_init.connect
+def _open_child(**_: Any) -> None:
+    drop_inherited_engine()
+    use_pool_of(CONNECTIONS_OF_A_CHILD)
+
+
+@signals.worker_process_shutdown.connect
+def _close_child(pid: int | None = None, **_: Any) -> None:
+    close_engine()
+    forget_process(pid or os.getpid())
+
+
+@signals.worker_ready.connect
+def _say_ready(**_: Any) -> None:
+    if settings().ready_file:
+        Path(settings().ready_file).touch()
+
+
+@signals.worker_shutting_down.connect
+def _bound_the_drain(**_: Any) -> None:
+    """A batch that hangs (a database that does not answer) must not hold the shutdown: its child is killed when the time
+    is up, and what it ran goes back to the queue."""
+    timer = threading.Timer(settings().drain_seconds, _kill_children)
+    timer.daemon = True
+    timer.start()
+
+
+def _kill_children() -> None:
+    logger.warning("drain time is up, unfinished batches are handed back", drain_seconds=settings().drain_seconds)
+    for child in psutil.Process().children(recursive=True):
+        child.send_signal(signal.SIGKILL)
