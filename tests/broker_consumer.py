@@ -5,8 +5,8 @@ a connection error. A message's effect, after SECONDS of work, is its body at th
 """
 
 import sys
-import time
 from contextlib import suppress
+from threading import Event
 from typing import Any
 
 import kombu
@@ -56,7 +56,7 @@ def main() -> None:
     set_event_loop(hub)
 
     def on_message(message: Any) -> None:
-        time.sleep(float(seconds))
+        Event().wait(float(seconds))
         effects.rpush("effects", message.body)
         message.ack()
 

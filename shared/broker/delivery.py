@@ -38,9 +38,9 @@ def deliver(consumer: "Consumer", claimed: Claimed) -> None:
         for message in claimed.messages:
             _deliver_one(consumer, message, claimed.now_ms, forwards)
             del undone[message.token]
-        consumer.forward(forwards)
+        consumer.outbox.forward(forwards)
     except BaseException:
-        consumer.give_back([*undone, *(token for token, _ in forwards)])
+        consumer.outbox.give_back([*undone, *(token for token, _ in forwards)])
         raise
 
 
@@ -53,7 +53,7 @@ def _deliver_one(consumer: "Consumer", message: Claim, now_ms: int, forwards: li
     due = due_ms(envelope)
     if due is not None:
         if due > now_ms:
-            return consumer.delay(message.token, until_ms=due)
+            return consumer.outbox.delay(message.token, until_ms=due)
         envelope["headers"]["eta"] = None  # it is due by the server's clock; Celery would ask this host's
     if queue == MESSAGES and consumer.lanes:
         lane = lane_of_envelope(envelope, consumer.lanes)
@@ -76,6 +76,6 @@ def _refuse(consumer: "Consumer", queue: str, message: Claim, reason: str) -> No
         except Exception as error:  # noqa: BLE001  (whatever it is, the message must not be lost by it)
             log.warning("refused message not kept", queue=queue, error=type(error).__name__)
         else:
-            return consumer.settle(message.token)
+            return consumer.outbox.settle(message.token)
     log.warning("message refused", queue=queue, reason=reason, size=len(message.payload), deaths=message.deaths)
-    return consumer.set_aside(message.token)
+    return consumer.outbox.set_aside(message.token)

@@ -8,7 +8,8 @@ import pytest
 import redis
 
 from tests.chaos.test_broker_faults import Consumer, effects_of, in_order, payload, settled
-from tests.redis_server import EMBEDDED, RedisServer, eventually, free_port, running
+from tests.redis_server import EMBEDDED, RedisServer, free_port, running
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(not EMBEDDED, reason="no redis-server in the venv")
 
@@ -25,7 +26,7 @@ def replica(tmp_path: Path, master: RedisServer) -> Iterator[RedisServer]:
     (tmp_path / "replica").mkdir()
     with running(EMBEDDED, tmp_path / "replica") as server:
         server.client.replicaof("127.0.0.1", master.port)
-        eventually(lambda: server.client.info("replication")["master_link_status"] == "up", "the replica follows", 20)
+        eventually("the replica follows", lambda: server.client.info("replication")["master_link_status"] == "up", within=20)
         yield server
 
 
@@ -46,7 +47,7 @@ def sentinel_url(tmp_path: Path, master: RedisServer, replica: RedisServer) -> I
             return False
 
     try:
-        eventually(knows_the_replica, "the sentinel knows the replica", 30)
+        eventually("the sentinel knows the replica", knows_the_replica, within=30)
         yield f"sentinel://127.0.0.1:{port}/0"
     finally:
         client.close()
@@ -69,9 +70,9 @@ def test_work_goes_on_in_order_on_the_new_master(
     assert master.client.wait(1, 5000) == 1, "confirmed by the replica"
     consumer = Consumer(sentinel_url, effects.url, tmp_path, "messages.00", seconds=0.01)
     try:
-        eventually(lambda: len(effects_of(effects)) > 20, "it works")
+        eventually("it works", lambda: len(effects_of(effects)) > 20)
         master.kill()
-        eventually(lambda: set(effects_of(effects)) == set(sent) and settled(replica.client), "all are handled", 60)
+        eventually("all are handled", lambda: set(effects_of(effects)) == set(sent) and settled(replica.client), within=60)
         assert in_order(effects_of(effects))
         assert consumer.process.poll() is None
     finally:
