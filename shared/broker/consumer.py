@@ -177,6 +177,7 @@ class Consumer:
             cycle = channel.connection.cycle
             if not cycle._client_registered(channel, channel.client, "BRPOP"):
                 cycle._register(channel, channel.client, "BRPOP")
+            self._member.claims.teach()
             self._wire = self.outbox.wire = Wire(channel.client.connection, channel.socket_timeout)
             self._waiting = Waiting(channel)
         return self._wire, self._waiting
