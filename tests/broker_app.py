@@ -4,7 +4,7 @@ Configured by BROKER_APP_URL, BROKER_APP_LEASE (seconds) and BROKER_APP_LANES. T
 """
 
 import os
-import time
+from threading import Event
 
 import redis
 from celery import Celery
@@ -42,7 +42,7 @@ def note_task(value: int, seconds: float = 0) -> None:
     """Take a while, then note the value."""
     note("started", value)
     if seconds:
-        time.sleep(seconds)
+        Event().wait(seconds)
     note("done", value)
 
 

@@ -5,8 +5,8 @@ a connection error. A message's effect, after SECONDS of work, is its body at th
 """
 
 import sys
-import time
 from contextlib import suppress
+from threading import Event
 from typing import Any
 
 import kombu
@@ -24,7 +24,7 @@ def say(what: str) -> None:
 
 def consume(hub: Hub, url: str, lease_seconds: float, queues: list[str], on_message: Any) -> None:
     """Until the connection is lost."""
-    options = {"lease_seconds": lease_seconds, "socket_timeout": 2}
+    options = {"lease_seconds": lease_seconds, "socket_timeout": 2, "master_name": "mymaster"}  # the name is for sentinel://
     connection = kombu.Connection(url, transport_options=options)
     try:
         connection.ensure_connection(interval_start=0.1, interval_step=0.1, interval_max=0.5)
@@ -56,7 +56,7 @@ def main() -> None:
     set_event_loop(hub)
 
     def on_message(message: Any) -> None:
-        time.sleep(float(seconds))
+        Event().wait(float(seconds))
         effects.rpush("effects", message.body)
         message.ack()
 

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from tests.redis_server import eventually
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent
 
@@ -35,7 +35,7 @@ class Worker:
                 stderr=log,
                 start_new_session=True,  # so that the children can be stopped and killed with it
             )
-        eventually(self._is_ready, f"worker {name} is ready", 30)
+        eventually(f"worker {name} is ready", self._is_ready, within=30)
 
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()

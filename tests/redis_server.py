@@ -6,13 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import redis
+
+from tests.waiting import eventually
 
 EMBEDDED = shutil.which("redis-server", path=str(Path(sys.executable).parent)) or ""
 """Redis 6.2, from the wheel."""
@@ -42,21 +43,6 @@ def free_port() -> int:
     raise AssertionError("no free port")
 
 
-def eventually(condition: Callable[[], object], what: str, seconds: float = 10) -> None:
-    """Wait until ``condition`` holds; fail saying ``what`` did not come true within ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        select_pause()
-
-
-def select_pause() -> None:
-    """Give way for a moment between two looks at a condition."""
-    import select
-
-    select.select([], [], [], 0.01)
-
-
 class RedisServer:
     """A running server.
 
@@ -76,7 +62,7 @@ class RedisServer:
     def start(self) -> None:
         """Start it, or start it again on the same port and files."""
         self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        eventually(self._answers, "redis-server is up")
+        eventually("redis-server is up", self._answers)
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, f"redis-server exited with {self.process.returncode}"

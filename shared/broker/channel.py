@@ -73,16 +73,16 @@ class Channel(kombu_redis.Channel):
         For the batch task, like the next two: a token is a message's ``delivery_tag``.
         """
         self._forget(tokens)
-        self.claimer.give_back(tokens)
+        self.claimer.outbox.give_back(tokens)
 
     def delay(self, token: str, seconds: float) -> None:
         """Return a message to the tail of its queue in ``seconds``; until then Redis holds it."""
         self._forget([token])
-        self.claimer.delay(token, for_ms=int(seconds * 1000))
+        self.claimer.outbox.delay(token, for_ms=int(seconds * 1000))
 
     def mark_alone(self, tokens: Sequence[str]) -> None:
         """Say, before it runs, that each of these messages runs in a batch of its own."""
-        self.claimer.mark_alone(tokens)
+        self.claimer.outbox.mark_alone(tokens)
 
     def _forget(self, tokens: Sequence[str]) -> None:
         for token in tokens:

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar, cast
 
 import redis
 
-from shared.broker import calls, keys
+from shared.broker import calls, keys, script
 
 T = TypeVar("T")
 
@@ -36,6 +36,10 @@ class Claims:
     def run(self, call: calls.Call[T]) -> T:
         """Run one call of `shared.broker.calls` and wait."""
         return call.read(call.script.run(self._client, call.arguments))
+
+    def teach(self) -> None:
+        """See `script.teach`."""
+        script.teach(self._client)
 
     def join(self, consumer: str, lease_ms: int, *, lanes: int = 0, single_active: Iterable[str] = ()) -> None:
         """See `calls.join`."""

@@ -4,7 +4,6 @@ Everything happens in `tick`, which the event loop calls before it waits, and in
 Of claims one is under way at a time; acks, renewals and the rest share its connection and its round trips.
 """
 
-from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -15,11 +14,12 @@ from shared.broker.claims import Claims
 from shared.broker.delivery import deliver
 from shared.broker.envelope import decode
 from shared.broker.fetch import Fetch
-from shared.broker.keys import REFUSED, list_of, lists_of, number_of, queue_of
+from shared.broker.keys import lists_of
 from shared.broker.lanes import is_single_active
 from shared.broker.membership import Membership
+from shared.broker.outbox import Outbox
 from shared.broker.waiting import Waiting
-from shared.broker.wire import Wire, ignore
+from shared.broker.wire import Sending, Wire, ignore
 from shared.log import get_logger
 
 log = get_logger(__name__)
@@ -28,12 +28,8 @@ SWEEP_SECONDS = 1.0
 """How often every list is looked at, urgent or not: the net under the hints of `waiting`."""
 WATCH_AGAIN_SECONDS = 0.1
 """After a watched list filled and there was nothing to claim."""
-ACKS_MAX = 200
-"""Acks in one call."""
 ACK_SECONDS = 0.005
 """How long an ack waits for company."""
-
-Sending = tuple[calls.Call[Any], Callable[[Any], None]]
 
 
 class Consumer:
@@ -50,10 +46,10 @@ class Consumer:
         broker = f"{client.hostname}:{client.port}/{client.virtual_host}"
         self._member = Membership(Claims(channel._create_client()), channel.lease_seconds, channel.lanes, broker)
         self._fetch = Fetch(channel.qos, channel.claim_bytes)
+        self.outbox = Outbox(self._member)
         self._wire: Wire | None = None
         self._waiting: Waiting | None = None
-        self._acks: list[str] = []
-        self._ack_since = self._renew_at = self._sweep_at = self._promote_at = 0.0
+        self._renew_at = self._sweep_at = self._promote_at = 0.0
         self._watch_at = 0.0
         self._delivered = 0
         self._moved = self._changed = self._closing = self._retired = False
@@ -68,6 +64,7 @@ class Consumer:
             self._join()
         wire, waiting = self._links()
         wire.check()
+        self.outbox.gathers = self._channel.connection.cycle.loop is not None
         now = monotonic()
         wanted = self._duties(now)
         pause = None if self._closing else self._fetch.pause(now)
@@ -75,10 +72,11 @@ class Consumer:
             wanted.append((self._fetch.claim(self._member.consumer, now), self._claimed))
         elif pause:
             self._alarm(pause)
-        if self._acks and (wanted or now - self._ack_since >= ACK_SECONDS):
-            wanted = self._take_acks() + wanted  # acks first: the lanes that they free can be claimed
-        elif self._acks:
-            self._alarm(ACK_SECONDS)
+        age = self.outbox.ack_age(now)
+        if age is not None and (wanted or age >= ACK_SECONDS):
+            wanted = self.outbox.take_acks() + wanted  # acks first: the lanes that they free can be claimed
+        elif age is not None:
+            self._alarm(ACK_SECONDS - age)
         if wanted:
             wire.send(wanted)
         waiting.listen()
@@ -128,7 +126,7 @@ class Consumer:
     def _claimed(self, answer: calls.Claimed) -> None:
         self._fetch.answered(len(answer.messages))
         if self._closing:
-            return self.give_back([message.token for message in answer.messages])
+            return self.outbox.give_back([message.token for message in answer.messages])
         if self._member.refresh(answer.epoch):
             self._fetch.share(self._channel.active_queues, self._member.mine)
         if not answer.messages and self._moved:  # the list is paused, or another's: do not ask again at once
@@ -148,23 +146,12 @@ class Consumer:
             log.warning(
                 "a dead consumer's messages returned", consumer=answer.consumer, returned=answer.returned, left=answer.left
             )
-            self._deferred(calls.reap(), self._reaped)
+            self.outbox.send([(calls.reap(), self._reaped)])
 
     def _promoted(self, answer: calls.Promoted) -> None:
         if 0 <= answer.next_ms < SWEEP_SECONDS * 1000:
             self._promote_at = monotonic() + answer.next_ms / 1000
             self._alarm(answer.next_ms / 1000)
-
-    def _deferred(self, call: calls.Call[Any], use: Callable[[Any], None]) -> None:
-        if self._wire is not None:
-            self._wire.send([(call, use)])
-
-    def _take_acks(self) -> list[Sending]:
-        acks, self._acks = self._acks, []
-        return [
-            (calls.ack(self._member.consumer, acks[start : start + calls.TOKENS_MAX]), ignore)
-            for start in range(0, len(acks), calls.TOKENS_MAX)
-        ]
 
     def _alarm(self, seconds: float) -> None:
         self._channel.connection.cycle.alarm(seconds)
@@ -190,7 +177,8 @@ class Consumer:
             cycle = channel.connection.cycle
             if not cycle._client_registered(channel, channel.client, "BRPOP"):
                 cycle._register(channel, channel.client, "BRPOP")
-            self._wire = Wire(channel.client.connection, channel.socket_timeout)
+            self._member.claims.teach()
+            self._wire = self.outbox.wire = Wire(channel.client.connection, channel.socket_timeout)
             self._waiting = Waiting(channel)
         return self._wire, self._waiting
 
@@ -209,8 +197,7 @@ class Consumer:
 
     def _finish_traffic(self) -> None:
         if self._wire is not None:
-            if self._acks:
-                self._wire.send(self._take_acks())
+            self.outbox.flush()
             self._wire.read_all()
 
     def retire(self) -> None:
@@ -224,63 +211,24 @@ class Consumer:
         except redis.RedisError:
             reachable = False
         self._retired = True
+        self.outbox.close()
         self._member.leave(reachable)
         if self._waiting is not None:
             self._waiting.close()
 
-    # What becomes of messages
+    # Deliveries
 
     def hand_over(self, queue: str, envelope: dict[str, Any], token: str, size: int) -> None:
         """Deliver to the queue's callback."""
         if queue not in self._channel.connection._callbacks:  # cancelled since it was claimed
-            return self.give_back([token])
+            return self.outbox.give_back([token])
         self._channel.qos.sizes[token] = size
         self._channel.connection._deliver(envelope, queue)
         self._delivered += 1
         if queue in self._channel.no_ack_queues:
             self._channel.qos.forget(token)
-            self.settle(token)
+            self.outbox.settle(token)
         return None
-
-    def settle(self, token: str) -> None:
-        """Ack with the next bulk ack."""
-        if self._retired:
-            return
-        if not self._acks:
-            self._ack_since = monotonic()
-        self._acks.append(token)
-        if self._wire is not None and (len(self._acks) >= ACKS_MAX or self._channel.connection.cycle.loop is None):
-            self._wire.send(self._take_acks())
-
-    def give_back(self, tokens: Sequence[str]) -> None:
-        """To the heads of the lists, in order."""
-        newest_first = sorted(tokens, key=number_of, reverse=True)  # each call pushes further out than the one before
-        self._send(newest_first, lambda part: calls.give_back(self._member.consumer, part))
-
-    def reject(self, token: str, requeue: bool) -> None:
-        """A rejected message: a lane's to the head, for order; another's to the tail, so that it blocks nobody."""
-        if not requeue:
-            self.set_aside(token)
-        elif is_single_active(queue_of(token)):
-            self.give_back([token])
-        else:
-            self.forward([(token, list_of(token))])
-
-    def set_aside(self, token: str) -> None:
-        """To the list of refused messages."""
-        self.forward([(token, REFUSED + queue_of(token))])
-
-    def forward(self, targets: Sequence[tuple[str, str]]) -> None:
-        """To the tails of the given lists, in this order."""
-        self._send(targets, lambda part: calls.forward(self._member.consumer, part))
-
-    def delay(self, token: str, *, until_ms: int | None = None, for_ms: int = 0) -> None:
-        """To the tail of its list when it is due."""
-        self._send([token], lambda part: calls.delay(self._member.consumer, part[0], until_ms=until_ms, for_ms=for_ms))
-
-    def mark_alone(self, tokens: Sequence[str]) -> None:
-        """Each runs in a batch of its own."""
-        self._send(tokens, lambda part: calls.mark_alone(self._member.consumer, part))
 
     def take_one(self, queue: str) -> dict[str, Any] | None:
         """One message at once, for ``basic_get``."""
@@ -293,11 +241,3 @@ class Consumer:
             envelope["properties"]["delivery_tag"] = message.token
             return envelope
         return None
-
-    def _send(self, items: Sequence[Any], call: Callable[[Sequence[Any]], calls.Call[Any]]) -> None:
-        for start in range(0, 0 if self._retired else len(items), calls.TOKENS_MAX):
-            part = call(items[start : start + calls.TOKENS_MAX])
-            if self._wire is not None:
-                self._wire.send([(part, ignore)])
-            else:
-                self._member.claims.run(part)

@@ -1,6 +1,5 @@
 """What becomes of one claimed message: delivered, forwarded to its lane, delayed until it is due, or refused."""
 
-from base64 import b64encode
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ log = get_logger(__name__)
 NO_LANE = "not a messages.store with account_id and conversation_id"
 
 UNREADABLE = "headrace.unreadable"
-"""Task name under which a payload that is no Celery message is handed over, as its body, base64-encoded."""
+"""Task name under which a payload that is no Celery message is handed over, as its body."""
 
 
 def deliver(consumer: "Consumer", claimed: Claimed) -> None:
@@ -30,9 +29,9 @@ def deliver(consumer: "Consumer", claimed: Claimed) -> None:
         for message in claimed.messages:
             _deliver_one(consumer, message, claimed.now_ms, forwards)
             del undone[message.token]
-        consumer.forward(forwards)
+        consumer.outbox.forward(forwards)
     except BaseException:
-        consumer.give_back([*undone, *(token for token, _ in forwards)])
+        consumer.outbox.give_back([*undone, *(token for token, _ in forwards)])
         raise
 
 
@@ -45,7 +44,7 @@ def _deliver_one(consumer: "Consumer", message: Claim, now_ms: int, forwards: li
     due = due_ms(envelope)
     if due is not None:
         if due > now_ms:
-            return consumer.delay(message.token, until_ms=due)
+            return consumer.outbox.delay(message.token, until_ms=due)
         envelope["headers"]["eta"] = None  # it is due by the server's clock; Celery would ask this host's
     if queue == MESSAGES and consumer.lanes:
         lane = lane_of_envelope(envelope, consumer.lanes)
@@ -75,10 +74,10 @@ def _refuse(consumer: "Consumer", queue: str, message: Claim, reason: str, envel
     if envelope is None:
         name = sha1(message.payload, usedforsecurity=False).hexdigest()
         envelope = {
-            "body": b64encode(message.payload).decode(),
+            "body": message.payload,
             "content-type": "application/octet-stream",
             "content-encoding": "binary",
             "headers": {"task": UNREADABLE, "id": name},
-            "properties": {"body_encoding": "base64", "delivery_info": {"exchange": "", "routing_key": queue}},
+            "properties": {"delivery_info": {"exchange": "", "routing_key": queue}},
         }
     _hand_over(consumer, queue, message, envelope, refused=reason)

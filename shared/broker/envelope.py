@@ -3,6 +3,7 @@
 # Kombu is typed in part.
 # mypy: disable-error-code="no-untyped-call"
 
+from base64 import b64decode
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,8 @@ class Undecodable(ValueError):
 
 
 def decode(payload: bytes) -> dict[str, Any]:
-    """The envelope, with a ``delivery_info``. Raises Undecodable."""
+    """The envelope, such that Celery's parent process cannot stumble over it: headers, properties and ``delivery_info`` are
+    there, the body is decoded. Raises Undecodable."""
     try:
         # Kombu marks dates and such in headers; its own reader makes them again.
         envelope = loads(payload.decode()) if b'"__type__"' in payload else orjson.loads(payload)
@@ -23,10 +25,28 @@ def decode(payload: bytes) -> dict[str, Any]:
         envelope = _decode_leniently(payload)
     if not isinstance(envelope, dict) or not isinstance(envelope.get("properties"), dict):
         raise Undecodable("it is no Celery message")
-    properties = envelope["properties"]
+    headers, properties = envelope.setdefault("headers", {}), envelope["properties"]
+    if not isinstance(headers, dict) or not all(isinstance(headers.get(name, ""), str) for name in ("task", "id")):
+        raise Undecodable("its headers are no Celery message's")
+    if "task" in headers and "id" not in headers:
+        raise Undecodable("its task has no id")
     if not isinstance(properties.get("delivery_info"), dict):
         properties["delivery_info"] = {}
+    _decode_body(envelope, properties)
     return envelope
+
+
+def _decode_body(envelope: dict[str, Any], properties: dict[str, Any]) -> None:
+    body, encoding = envelope.get("body"), properties.pop("body_encoding", None)
+    if not isinstance(body, str) or encoding not in (None, "", "utf-8", "base64"):
+        raise Undecodable("its body is no Celery message's")
+    if not all(isinstance(envelope.get(name), str) for name in ("content-type", "content-encoding")):
+        raise Undecodable("its content type is missing")
+    if encoding == "base64":
+        try:
+            envelope["body"] = b64decode(body)
+        except ValueError:
+            raise Undecodable("its body is no base64") from None
 
 
 def _decode_leniently(payload: bytes) -> Any:

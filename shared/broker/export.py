@@ -3,15 +3,14 @@
 Both are repeatable: a run that was cut short is finished by the next.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import redis
 
 from shared.broker import calls, keys
 from shared.broker.claims import Claims
-from shared.topology import lane_queues
 from shared.errors import HeadraceError
-from shared.topology import MESSAGES, WEBHOOKS
+from shared.topology import MESSAGES, WEBHOOKS, lane_queues
 
 
 class FleetRunning(HeadraceError):
@@ -46,7 +45,7 @@ def export(client: redis.Redis) -> Exported:
     """
     require_stopped(client)
     claims = Claims(client)
-    holders = {name.decode() for name in client.zrange(keys.CONSUMERS, 0, -1)}
+    holders = {name.decode() for name in cast("list[bytes]", client.zrange(keys.CONSUMERS, 0, -1))}
     holders |= {name.decode().removeprefix(keys.CLAIMS) for name in client.scan_iter(match=keys.CLAIMS + "*", count=1000)}
     claimed = delayed = 0
     for consumer in holders:
@@ -62,7 +61,7 @@ def export(client: redis.Redis) -> Exported:
 def change_lanes(client: redis.Redis, lanes: int) -> int:
     """Set the fleet's number of lanes; how many messages wait for their new lanes.
 
-    What waits in message lanes goes to the head of ``messages``, each lane in its order, and is forwarded anew when workers start.
+    What waits in message lanes goes to the head of ``messages``, each lane in its order, and is forwarded when workers start.
     Webhook lanes must be empty, for their order key is not in the message. Raises FleetRunning, redis.RedisError.
 
     Args:
@@ -77,7 +76,7 @@ def change_lanes(client: redis.Redis, lanes: int) -> int:
     moved = 0
     for queue in lane_queues(MESSAGES, before):
         for name in keys.lists_of(queue):
-            # From the tail to the head, so that the oldest ends outermost. One message at a time, atomically: a cut loses nothing.
+            # From the tail to the head: the oldest ends outermost. One by one and atomically: a run cut short loses nothing.
             while client.lmove(name, MESSAGES, "LEFT", "RIGHT") is not None:
                 moved += 1
     client.set(keys.LANES, lanes)

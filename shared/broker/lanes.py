@@ -4,7 +4,6 @@ Safety is the claim script's: a single-active queue is closed while another cons
 only spreads the work, so two consumers that disagree for a moment may wait for each other and never reorder anything.
 """
 
-from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,16 +43,13 @@ def lane_of_envelope(envelope: Mapping[str, Any], lanes: int) -> str | None:
     would break the order of somebody's conversation. Whether the message keeps its contract is for the handler to judge.
 
     Args:
-        envelope: a decoded Celery protocol-2 message in kombu's Redis format.
+        envelope: what `envelope.decode` made.
         lanes: the fleet's number of lanes.
     """
     try:
         if envelope["headers"]["task"] != STORE_MESSAGES:
             return None
-        body = envelope["body"]
-        if envelope["properties"].get("body_encoding") == "base64":
-            body = b64decode(body)
-        message = orjson.loads(body)[0][0]
+        message = orjson.loads(envelope["body"])[0][0]
         account, conversation = message["account_id"], message["conversation_id"]
         if not (isinstance(account, str) and isinstance(conversation, str)):
             return None

@@ -43,12 +43,12 @@ class QoS(virtual.QoS):
     def ack(self, delivery_tag: str) -> None:
         """Settle, with the next bulk ack. A message that was not delivered by this channel is left alone."""
         if self.forget(delivery_tag):
-            self.channel.claimer.settle(delivery_tag)
+            self.channel.claimer.outbox.settle(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Give back, or set aside: what is rejected does not vanish."""
         if self.forget(delivery_tag):
-            self.channel.claimer.reject(delivery_tag, requeue)
+            self.channel.claimer.outbox.reject(delivery_tag, requeue)
 
     def restore_unacked(self) -> list[Any]:
         self.channel.give_back(list(self._delivered))

@@ -48,6 +48,14 @@ class Script(NamedTuple):
             raise refused(error) from error
 
 
+def teach(client: "redis.Redis") -> None:
+    """Make every script known to the server, so that calls whose answers nobody waits for do not meet one that knows none."""
+    pipeline = client.pipeline(transaction=False)
+    for each in (CLAIM, ACK, GIVE_BACK, JOIN, LEAVE, RENEW, REAP, DELAY, PROMOTE, FORWARD, MARK_ALONE, PAUSE):
+        pipeline.script_load(each.text)
+    pipeline.execute()
+
+
 def _load(name: str) -> Script:
     text = _PRELUDE + (_FOLDER / f"{name}.lua").read_text()
     return Script(text, sha1(text.encode()).hexdigest())  # noqa: S324  (it is Redis's name for a script, not a secret)

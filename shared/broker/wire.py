@@ -14,6 +14,9 @@ from redis.exceptions import NoScriptError, ResponseError
 from shared.broker.calls import Call
 from shared.broker.script import refused
 
+Sending = tuple[Call[Any], Callable[[Any], None]]
+"""A call and what is to be done with its answer."""
+
 
 def ignore(_: Any) -> None:
     """For a call whose answer tells nothing new."""
@@ -32,8 +35,10 @@ class Wire:
         self._timeout = timeout
         self._pending: deque[tuple[float, Call[Any], Callable[[Any], None]]] = deque()
 
-    def send(self, calls: list[tuple[Call[Any], Callable[[Any], None]]]) -> None:
-        """Write calls, each with what is to be done with its answer. Raises redis.ConnectionError."""
+    def send(self, calls: list[Sending]) -> None:
+        """Write calls, together. Raises redis.ConnectionError."""
+        if not calls:
+            return
         self.check()
         now = monotonic()
         self._pending.extend((now, call, use) for call, use in calls)

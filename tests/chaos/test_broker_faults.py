@@ -19,7 +19,8 @@ import redis
 
 from shared.broker import keys
 from tests.broker_worker import ROOT
-from tests.redis_server import EMBEDDED, RedisServer, eventually, running
+from tests.redis_server import EMBEDDED, RedisServer, running
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(not EMBEDDED, reason="no redis-server in the venv")
 
@@ -41,7 +42,7 @@ class Consumer:
                 stdout=log,
                 stderr=log,
             )
-        eventually(self._ready, "the consumer is ready", 30)
+        eventually("the consumer is ready", self._ready, within=30)
 
     def _ready(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
@@ -95,13 +96,25 @@ def effects_of(server: RedisServer) -> list[str]:
     return [body.decode() for body in server.client.lrange("effects", 0, -1)]
 
 
+def goes_on(broker: RedisServer, effects: RedisServer, more: int, within: float) -> None:
+    """Wait for so many effects more, or the end of the work."""
+    before = len(effects_of(effects))
+    eventually("it works", lambda: len(effects_of(effects)) > before + more or settled(broker.client), within=within)
+
+
 def in_order(bodies: list[str]) -> bool:
     """Whether each message's first effect came in its turn."""
     first = list(dict.fromkeys(bodies))
     return first == sorted(first)
 
 
+def handled(broker: RedisServer, effects: RedisServer, sent: list[str]) -> bool:
+    """Whether every message had its effect and nothing is left."""
+    return set(effects_of(effects)) == set(sent) and settled(broker.client)
+
+
 def settled(client: redis.Redis) -> bool:
+    """Whether nothing waits and nothing is claimed."""
     return not client.exists("messages.00", "messages.01", "work", keys.HELD) and not client.keys(keys.CLAIMS + "*")
 
 
@@ -120,7 +133,7 @@ def test_a_kill_in_the_pop_window_loses_nothing(
         if round_number % 2:
             victim.signal(signal.SIGCONT)
         victim.kill()
-    eventually(lambda: set(effects_of(effects)) == set(sent) and settled(broker.client), "all are handled", RECOVERY_SECONDS)
+    eventually("all are handled", lambda: handled(broker, effects, sent), within=RECOVERY_SECONDS)
     for lane in ("messages.00", "messages.01"):
         assert in_order([body for body in effects_of(effects) if body.startswith(lane)])
     assert survivor.process.poll() is None
@@ -133,13 +146,10 @@ def test_a_killed_consumers_lane_goes_on_in_order(
     publish(broker.client, "messages.00", *sent)
     for _ in range(2 * ROUNDS):
         victim = consume("messages.00", seconds=0.01)
-        before = len(effects_of(effects))
-        eventually(
-            lambda before=before: len(effects_of(effects)) > before + 5 or settled(broker.client), "it works", RECOVERY_SECONDS
-        )
+        goes_on(broker, effects, 5, within=RECOVERY_SECONDS)
         victim.kill()
     consume("messages.00")
-    eventually(lambda: set(effects_of(effects)) == set(sent) and settled(broker.client), "all are handled", RECOVERY_SECONDS)
+    eventually("all are handled", lambda: handled(broker, effects, sent), within=RECOVERY_SECONDS)
     assert in_order(effects_of(effects))
 
 
@@ -149,14 +159,14 @@ def test_a_consumer_paused_past_its_lease_settles_nothing_afterwards(
     paused = consume("messages.00", seconds=0.05)
     sent = [f"{number:05d}" for number in range(40)]
     publish(broker.client, "messages.00", *sent)
-    eventually(lambda: len(effects_of(effects)) >= 3, "it works")
+    eventually("it works", lambda: len(effects_of(effects)) >= 3)
     paused.signal(signal.SIGSTOP)
     other = consume("messages.00", seconds=0.05)
-    eventually(lambda: len(effects_of(effects)) >= 10, "another took over", RECOVERY_SECONDS)
+    eventually("another took over", lambda: len(effects_of(effects)) >= 10, within=RECOVERY_SECONDS)
     paused.signal(signal.SIGCONT)
-    eventually(lambda: set(effects_of(effects)) == set(sent) and settled(broker.client), "all are handled", RECOVERY_SECONDS)
+    eventually("all are handled", lambda: handled(broker, effects, sent), within=RECOVERY_SECONDS)
     assert in_order(effects_of(effects))
-    eventually(lambda: "LeaseLost" in paused.log.read_text(), "it noticed, and joined anew")
+    eventually("it noticed, and joined anew", lambda: "LeaseLost" in paused.log.read_text())
     assert other.process.poll() is None
 
 
@@ -167,11 +177,10 @@ def test_a_killed_and_restarted_redis_loses_nothing(
     sent = [f"{number:05d}" for number in range(400)]
     publish(broker.client, "messages.00", *sent)
     for _ in range(2 * ROUNDS):
-        before = len(effects_of(effects))
-        eventually(lambda before=before: len(effects_of(effects)) > before + 20 or settled(broker.client), "it works", 15)
+        goes_on(broker, effects, 20, within=15)
         broker.kill()
         broker.start()
-    eventually(lambda: set(effects_of(effects)) == set(sent) and settled(broker.client), "all are handled", RECOVERY_SECONDS)
+    eventually("all are handled", lambda: handled(broker, effects, sent), within=RECOVERY_SECONDS)
     assert in_order(effects_of(effects))
 
 
@@ -182,15 +191,15 @@ def test_a_full_redis_is_drained_and_leases_hold(
     publish(broker.client, "messages.00", *sent)
     holder = consume("messages.00", "work", seconds=0.03)
     watcher = consume("messages.00", "work", seconds=0.03)
-    eventually(lambda: len(effects_of(effects)) >= 5, "it works")
+    eventually("it works", lambda: len(effects_of(effects)) >= 5)
     broker.client.config_set("maxmemory", "1")
     with pytest.raises(redis.ResponseError):
         publish(broker.client, "work", "refused")
-    eventually(lambda: set(effects_of(effects)) == set(sent) and settled(broker.client), "all are handled", RECOVERY_SECONDS)
+    eventually("all are handled", lambda: handled(broker, effects, sent), within=RECOVERY_SECONDS)
     assert effects_of(effects) == sent, "once each: no lease was lost in six seconds of a lease of two"
     broker.client.config_set("maxmemory", "0")
     publish(broker.client, "work", "after")
-    eventually(lambda: "after" in effects_of(effects), "it goes on")
+    eventually("it goes on", lambda: "after" in effects_of(effects))
     assert (holder.process.poll(), watcher.process.poll()) == (None, None)
 
 
@@ -236,9 +245,9 @@ def test_a_half_open_connection_is_replaced(consume: Callable[..., Consumer], br
     try:
         consume("messages.00", url=f"redis://127.0.0.1:{proxy.port}/0")
         publish(broker.client, "messages.00", "before")
-        eventually(lambda: effects_of(effects) == ["before"], "it works")
+        eventually("it works", lambda: effects_of(effects) == ["before"])
         proxy.silent.set()
         publish(broker.client, "messages.00", "after")
-        eventually(lambda: "after" in effects_of(effects) and settled(broker.client), "it works again", 60)
+        eventually("it works again", lambda: "after" in effects_of(effects) and settled(broker.client), within=60)
     finally:
         proxy.close()

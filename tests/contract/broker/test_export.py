@@ -1,7 +1,6 @@
 """Leaving the transport, and changing the number of lanes, on each Redis there is."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 import redis
@@ -11,25 +10,11 @@ from shared.broker.claims import Claims
 from shared.broker.export import Exported, FleetRunning, change_lanes, export
 from shared.broker.lanes import lane_of_envelope
 from shared.topology import lane_queues
-from tests.redis_server import RedisServer, binaries, eventually, running
+from tests.claiming import waiting
+from tests.redis_server import binaries
+from tests.waiting import eventually
 
 pytestmark = binaries
-
-
-@pytest.fixture(scope="module")
-def server(redis_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with running(redis_binary, tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: RedisServer) -> redis.Redis:
-    server.client.flushdb()
-    return server.client
-
-
-def waiting(client: redis.Redis, name: str) -> list[str]:
-    return [payload.decode() for payload in reversed(client.lrange(name, 0, -1))]
 
 
 def test_a_stopped_fleet_leaves_only_plain_lists(client: redis.Redis) -> None:
@@ -49,7 +34,7 @@ def test_a_stopped_fleet_leaves_only_plain_lists(client: redis.Redis) -> None:
             return None
 
     results: list[Exported] = []
-    eventually(lambda: results or results.extend(filter(None, [exported()])), "the lease ended")
+    eventually("the lease ended", lambda: results or results.extend(filter(None, [exported()])))
     assert results == [Exported(claimed=1, delayed=1, refused=1)]
     assert waiting(client, "messages.00") == ["3", "4", "5", "1"]
     left = {name.decode() for name in client.keys("*")}

@@ -1,10 +1,7 @@
 """The claim scripts against a model in plain Python: whatever the order of operations, the broker holds what the model holds."""
 
-import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,7 +12,7 @@ from shared.broker import keys
 from shared.broker.calls import LeaseLost
 from shared.broker.claims import Claims
 from shared.broker.lanes import is_single_active
-from tests.redis_server import RedisServer, binaries, running
+from tests.redis_server import RedisServer, binaries
 
 pytestmark = binaries
 
@@ -168,12 +165,6 @@ class Broker(RuleBasedStateMachine):
         everywhere += [payload for claimed in self.claimed.values() for payload in claimed.values()]
         everywhere += [payload for _, payload in self.delayed] + self.settled
         assert sorted(everywhere) == sorted(self.published), "every message is in one place"
-
-
-@pytest.fixture
-def server(redis_binary: str) -> Iterator[RedisServer]:
-    with tempfile.TemporaryDirectory() as directory, running(redis_binary, Path(directory)) as server:
-        yield server
 
 
 def test_every_message_is_in_one_place_and_every_lane_in_order(server: RedisServer) -> None:
