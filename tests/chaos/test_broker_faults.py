@@ -203,6 +203,19 @@ def test_a_full_redis_is_drained_and_leases_hold(
     assert (holder.process.poll(), watcher.process.poll()) == (None, None)
 
 
+def test_a_consumer_that_starts_while_redis_is_full_drains_it(
+    consume: Callable[..., Consumer], broker: RedisServer, effects: RedisServer
+) -> None:
+    sent = [f"{number:05d}" for number in range(50)]
+    publish(broker.client, "messages.00", *sent)
+    broker.client.config_set("maxmemory", "1")
+    victim = consume("messages.00", seconds=0.01)
+    eventually("it works", lambda: len(effects_of(effects)) >= 5)
+    victim.kill()
+    consume("messages.00")
+    eventually("all are handled", lambda: handled(broker, effects, sent), within=RECOVERY_SECONDS)
+
+
 class Proxy:
     """Passes bytes between clients and a server until it is told to fall silent; connections stay open."""
 
