@@ -6,6 +6,7 @@ only spreads the work, so two consumers that disagree for a moment may wait for 
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import orjson
@@ -25,6 +26,7 @@ def lane_queues(kind: str, lanes: int) -> list[str]:
     return [lane_queue(kind, lane) for lane in range(lanes)]
 
 
+@cache
 def is_single_active(queue: str) -> bool:
     """Whether order matters in ``queue``: a lane, or the plain producers' ``messages``."""
     return queue == MESSAGES or _LANE.fullmatch(queue) is not None
