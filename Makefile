@@ -3,6 +3,8 @@ PYTHON ?= python3
 ARGS   ?=
 BIN    := .venv/bin
 export UV_LINK_MODE ?= copy
+# Bytecode at install, once: a start without it takes several seconds longer.
+export UV_COMPILE_BYTECODE ?= 1
 
 .PHONY: help up down test load bench lint format lock clean
 

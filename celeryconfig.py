@@ -3,8 +3,9 @@
 import orjson
 from kombu import Queue, serialization
 
+from shared.broker import transport
 from shared.settings import settings
-from shared.topology import MAINTENANCE, QUEUE_OF_TASK, QUEUES
+from shared.topology import MAINTENANCE, MESSAGES, STORE_MESSAGES, all_queues
 
 _settings = settings()
 
@@ -14,19 +15,22 @@ serialization.register(
     "json", lambda value: orjson.dumps(value).decode(), orjson.loads, content_type="application/json", content_encoding="utf-8"
 )
 
+transport.install()  # claims instead of pops, leases, lanes: docs/broker.md
+
 broker_url = _settings.required("broker_url")
 broker_connection_retry_on_startup = True  # a worker that starts before its broker waits instead of dying
 broker_connection_max_retries = None  # for ever: an outage ends by itself, a worker that gave up does not
 broker_connection_timeout = _settings.broker_timeout_seconds
 broker_transport_options = {
-    "visibility_timeout": _settings.redelivery_seconds,  # kombu's default of an hour is how long a dead worker's messages hide
+    "lease_seconds": _settings.lease_seconds,
+    "lanes": _settings.lanes,
     "socket_timeout": _settings.broker_timeout_seconds,  # kombu's default, none, blocks for ever on a half-open link
     "socket_keepalive": True,
     "health_check_interval": 10,  # seconds; finds a link that died without a reset
 }
 
-task_queues = [Queue(name) for name in QUEUES]
-task_routes = {task: {"queue": queue} for task, queue in QUEUE_OF_TASK.items()}
+task_queues = [Queue(name) for name in all_queues(_settings.lanes)]
+task_routes = {STORE_MESSAGES: {"queue": MESSAGES}}  # webhooks come from the ingress alone, straight to their lanes
 task_default_queue = MAINTENANCE  # a task without a route is never mistaken for a customer's message
 task_create_missing_queues = False  # a misspelt queue is an error, not a list that nobody reads
 
@@ -45,7 +49,7 @@ task_acks_on_failure_or_timeout = True  # for plain tasks, which beat starts ane
 worker_consumer = "workers.consumer:KeepingConsumer"  # stock Celery drops what it cannot read; this one dead-letters it
 worker_concurrency = _settings.worker_children
 worker_prefetch_multiplier = max(1, _settings.prefetch_messages // _settings.worker_children)
-worker_enable_prefetch_count_reduction = True  # after a reconnect, do not take on top of what children still run
+worker_enable_prefetch_count_reduction = False  # it counts a batch as one message and would never give the credit back
 worker_cancel_long_running_tasks_on_connection_loss = False  # the effect is idempotent; killing a committed batch wins nothing
 worker_soft_shutdown_timeout = 0  # it sleeps inside the signal handler with the loop frozen; `tasks.collector` drains instead
 worker_hijack_root_logger = False  # `shared.log` owns it

@@ -15,15 +15,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from uuid_utils import uuid4
 
+from shared.broker.keys import WAKE
 from shared.errors import BrokerUnavailable
-from shared.topology import QUEUE_OF_TASK
+from shared.topology import KIND_OF_TASK, lane_queue
 
 ACCEPTED_AT = "headrace_accepted_at"
 """Header: wall-clock seconds when the edge took the message."""
 VIA = "headrace_via"
 """Header: the way in, a label of `end_to_end_seconds`."""
-LANE = "headrace_lane"
-"""Header: the lane, so that the consumer's parent need not decode the body."""
 
 
 class Enqueued(NamedTuple):
@@ -33,9 +32,7 @@ class Enqueued(NamedTuple):
     payload: bytes
 
 
-def envelope(
-    task: str, argument: bytes, *, lane: int, accepted_at: float, via: str, queue: str = "", task_id: str = ""
-) -> Enqueued:
+def envelope(task: str, argument: bytes, *, lane: int, accepted_at: float, via: str, task_id: str = "") -> Enqueued:
     """A message for ``task`` whose one argument is the JSON text ``argument``.
 
     Args:
@@ -44,11 +41,9 @@ def envelope(
         lane: see `topology.lane_of`.
         accepted_at: wall-clock seconds.
         via: ``webhook``, ``api`` or ``celery``.
-        queue: another queue than the task's own; a dead letter goes back to where it came from.
         task_id: the id to carry, for a caller that tells it on; else a new one.
     """
     task_id = task_id or str(uuid4())
-    queue = queue or QUEUE_OF_TASK[task]
     headers = {
         "lang": "py",
         "task": task,
@@ -66,10 +61,9 @@ def envelope(
         "ignore_result": True,
         ACCEPTED_AT: accepted_at,
         VIA: via,
-        LANE: lane,
     }
     body = "[[" + argument.decode() + '],{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
-    return _enqueued(queue, headers, body)
+    return _enqueued(lane_queue(KIND_OF_TASK[task], lane), headers, body)
 
 
 def replayed(queue: str, task_id: str, headers: dict[str, Any], body: bytes) -> Enqueued:
@@ -139,6 +133,7 @@ class Producer:
             pipeline = self._redis.pipeline(transaction=len(by_queue) > 1)
             for queue, payloads in by_queue.items():
                 pipeline.lpush(queue, *payloads)
+            pipeline.publish(WAKE, " ".join(by_queue))  # an idle worker hears it
             pipeline.execute()
         except redis.ResponseError as error:
             # Its text quotes the command, and so a message.

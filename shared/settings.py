@@ -73,8 +73,8 @@ class Settings(BaseSettings):
         60, ge=5, le=600, description="a batch running longer is killed and bisected; far above every database time-out"
     )
     batch_attempts_max: int = Field(3, ge=1, le=20, description="runs alone before a message that raises is dead-lettered")
-    redelivery_seconds: int = Field(
-        120, ge=30, le=3600, description="a dead worker's messages come back after this; longer than any batch"
+    lease_seconds: float = Field(
+        15, ge=1, le=300, description="a worker silent for this long is dead, and its messages return; a third of it is the beat"
     )
     drain_seconds: int = Field(8, ge=1, le=300, description="a stopping worker finishes batches for this long")
 

@@ -1,23 +1,32 @@
-"""Queues, task names and lanes: what producers and consumers must agree on, and nothing else."""
+"""Queues, task names and lanes: what producers and consumers must agree on, and nothing else.
 
+`messages` and `webhooks` are kinds: each is so many lanes, the queues ``messages.00``, ``messages.01`` and so on. The queue
+``messages`` itself is where plain producers send; its owner forwards to the lanes.
+"""
+
+import re
 from zlib import crc32
 
 MESSAGES = "messages"
 WEBHOOKS = "webhooks"
 MAINTENANCE = "maintenance"
 
-QUEUES = (WEBHOOKS, MESSAGES, MAINTENANCE)
+KINDS = (WEBHOOKS, MESSAGES, MAINTENANCE)
+LANED = (WEBHOOKS, MESSAGES)
+"""The kinds whose order matters."""
 
 STORE_MESSAGES = "messages.store"
 STORE_WEBHOOKS = "webhooks.store"
 
-QUEUE_OF_TASK = {STORE_MESSAGES: MESSAGES, STORE_WEBHOOKS: WEBHOOKS}
+KIND_OF_TASK = {STORE_MESSAGES: MESSAGES, STORE_WEBHOOKS: WEBHOOKS}
 
 LANES_DEFAULT = 32
 """Enough that 2 to 8 workers of 2 slots share them evenly, few enough that a sweep over all of them stays cheap."""
 
 LANES_OF_AN_ACCOUNT = 8
 """An account touches at most this many lanes, so that one account's flood leaves three quarters of the default lanes alone."""
+
+_LANE = re.compile(r"(messages|webhooks)\.(\d+)")
 
 
 def lane_of(account_id: str, order_key: str, lanes: int = LANES_DEFAULT) -> int:
@@ -29,3 +38,35 @@ def lane_of(account_id: str, order_key: str, lanes: int = LANES_DEFAULT) -> int:
         lanes: the fleet's number of lanes, 1 or more.
     """
     return (crc32(account_id.encode()) + crc32(order_key.encode()) % LANES_OF_AN_ACCOUNT) % lanes
+
+
+def lane_queue(kind: str, lane: int) -> str:
+    """The queue of a lane: ``messages.07``."""
+    return f"{kind}.{lane:02d}"
+
+
+def lane_queues(kind: str, lanes: int) -> list[str]:
+    """The queues of all lanes of ``messages`` or ``webhooks``."""
+    return [lane_queue(kind, lane) for lane in range(lanes)]
+
+
+def lane_number(queue: str) -> int | None:
+    """The lane that ``queue`` is, or None when it is none."""
+    lane = _LANE.fullmatch(queue)
+    return int(lane[2]) if lane else None
+
+
+def kind_of(queue: str) -> str:
+    """``messages`` for ``messages.07``; a queue that is no lane is its own kind."""
+    return queue.partition(".")[0] if lane_number(queue) is not None else queue
+
+
+def queues_of(kind: str, lanes: int) -> list[str]:
+    """Every queue of a kind: its lanes, and for what is not laned, or is where plain producers send, the queue itself."""
+    plain = [] if kind == WEBHOOKS else [kind]
+    return [*plain, *(lane_queues(kind, lanes) if kind in LANED else ())]
+
+
+def all_queues(lanes: int) -> list[str]:
+    """Every queue of a fleet with so many lanes."""
+    return [queue for kind in KINDS for queue in queues_of(kind, lanes)]

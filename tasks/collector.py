@@ -1,45 +1,35 @@
 """The parent's side of batch tasks: collect messages, give each pool slot a batch, settle what comes back.
 
-Celery hands every message of a batch task to `strategy` before a request is built; nothing is decoded here but the lane.
-A slot flushes as soon as it is idle, so a batch is what arrived while the last one ran: small when there is little, full
-under load. Everything runs on the worker's event loop, in one thread.
+Celery hands every message of a batch task to `strategy` before a request is built; nothing is decoded here. A slot flushes as
+soon as it is idle, so a batch is what arrived while the last one ran: small when there is little, full under load. Everything
+runs on the worker's event loop, in one thread.
 """
 
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from celery import bootsteps
 from celery.worker.consumer.tasks import Tasks
 
+from shared.broker.lanes import is_single_active
 from shared.clock import monotonic_seconds, wall_seconds
 from shared.log import get_logger
-from shared.metrics import BATCH_SECONDS, BATCH_SIZE, END_TO_END_SECONDS, MESSAGES, REDELIVERIES
-from shared.outcome import DeadLetter, Discard, Done, Outcome, Retry
-from shared.producer import ACCEPTED_AT, LANE, VIA
+from shared.metrics import REDELIVERIES
+from shared.outcome import Retry
 from shared.settings import settings
-from shared.topology import lane_of
-from tasks.batch import Call, Failed, Settled, describe, run
+from shared.topology import kind_of
+from tasks import arrival, measure
+from tasks.batch import Failed, Settled, describe, run
 from tasks.flight import Flight
+from tasks.pins import Pins
 from tasks.slot import Pending, Slot
 
 log = get_logger(__name__)
 
-LABELS = {Done: "done", Retry: "retry", Discard: "discarded", DeadLetter: "dead_letter"}
-UNNAMED = "unnamed"
-"""Task name under which a message that names no batch task is buried."""
-
-
-class OrderKey(msgspec.Struct):
-    """What the lane is found by in a message that came without one."""
-
-    account_id: str = ""
-    conversation_id: str = ""
-
 
 class Collector:
-    """The slots of one worker. Lives as long as the worker; `drop` is called whenever the connection is lost.
+    """The slots of one worker. Lives as long as the worker; `stop` is called at a shutdown and whenever the connection is lost.
 
     Args:
         consumer: Celery's consumer, for its pool, timer and event dispatcher.
@@ -48,7 +38,6 @@ class Collector:
     def __init__(self, consumer: Any) -> None:
         config = settings()
         self._consumer = consumer
-        self._lanes = config.lanes
         self._timeout = config.batch_timeout_seconds
         self._messages_max = config.batch_messages_max
         self._slots = [
@@ -60,58 +49,43 @@ class Collector:
             )
             for _ in range(config.worker_children)
         ]
+        self._pins = Pins(self._slots)
         self._flights: dict[int, Flight] = {}  # by slot number
         self._generation = 0
+        self._stopped = False
         self._flush_due = False
         self._wake_at = 0.0  # when the next planned flush comes; one timer, however many messages wait
 
     def collect(self, message: Any, task: str, *, verdict: str = "") -> None:
         """Take one message in; it runs when its slot is free. With ``verdict`` it is buried for that reason instead."""
-        headers = message.headers if isinstance(message.headers, dict) else {}
-        body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
-        queue = message.delivery_info.get("routing_key") or UNNAMED
-        lane = self._lane(headers, body)
-        pending = Pending(
-            task=task,
-            lane=lane,
-            queue=queue,
-            task_id=str(headers.get("id") or message.delivery_tag),
-            headers=headers,
-            body=body,
-            received_at=_accepted_at(headers),
-            message=message,
-            limit=self._messages_max,
-        )
-        if message.content_type != "application/json":
-            verdict = verdict or f"content type {str(message.content_type)[:50]!r}, not application/json"
-        if verdict:
-            pending.give_up(verdict)
-        if message.delivery_info.get("redelivered"):
-            REDELIVERIES.labels(queue).inc()
-        self._slots[lane % len(self._slots)].add(pending)
+        pending = arrival.pending(message, task, verdict, self._messages_max)
+        if pending.suspect:
+            REDELIVERIES.labels(kind_of(pending.queue)).inc()
+        self._pins.pin(pending.queue).add(pending)
         self._flush_soon()
 
-    def drop(self) -> None:
-        """The claims are gone with the connection, or given back: forget what waits; what a child runs goes on unsettled."""
+    def start(self) -> None:
+        """A connection is there."""
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Hand back what waits. With the connection gone the claims are lost, and what a child runs goes on unsettled; at a
+        shutdown it is settled as its child finishes, or handed back with the channel."""
+        self._stopped = True
+        waiting = [pending for slot in self._slots for pending in slot.clear()]
+        if self._consumer.connection is not None:
+            for pending in waiting:
+                self._pins.release(pending.queue)
+            if waiting:
+                waiting[0].message.channel.give_back([pending.message.delivery_tag for pending in waiting])
+            return
         self._generation += 1
-        for slot in self._slots:
-            slot.clear()
+        self._pins.clear()
         for number, flight in list(self._flights.items()):
             if not flight.accepted:  # Celery's pool has just discarded it
                 flight.crash("connection lost")
                 flight.slot.running = False
                 del self._flights[number]
-
-    def _lane(self, headers: dict[str, Any], body: bytes) -> int:
-        lane = headers.get(LANE)
-        if isinstance(lane, int) and 0 <= lane < self._lanes:
-            return lane
-        try:
-            arguments = msgspec.json.decode(body, type=Call).arguments
-            key = msgspec.json.decode(arguments[0], type=OrderKey)
-            return lane_of(key.account_id, key.conversation_id, self._lanes)
-        except (msgspec.DecodeError, IndexError, UnicodeError, RecursionError):
-            return 0  # broken: any lane will do to bury it
 
     def _flush_soon(self) -> None:
         """At the end of this turn of the loop, so that what arrives in one turn goes in one batch."""
@@ -121,6 +95,8 @@ class Collector:
 
     def _flush(self) -> None:
         self._flush_due = False
+        if self._stopped:
+            return
         now = monotonic_seconds()
         for number, slot in enumerate(self._slots):
             if batch := slot.next_batch(now):
@@ -137,6 +113,8 @@ class Collector:
             self._flights.pop(number, None)
             self._land(flight, answer, lost, current=generation == self._generation)
 
+        if len(batch) == 1 and batch[0].suspect:
+            batch[0].message.channel.mark_alone([batch[0].message.delivery_tag])
         self._flights[number] = flight
         flight.take_off()
         self._consumer.pool.apply_async(
@@ -154,7 +132,8 @@ class Collector:
         slot, batch, now = flight.slot, flight.members, monotonic_seconds()
         if isinstance(answer, Settled):
             slot.settled()
-            flight.land(self._settle(flight, answer, current=current), answer.seconds)
+            counts = self._settle(flight, answer, now) if current else Counter()
+            flight.land(counts, answer.seconds)
         else:
             reason = answer.reason if answer else lost
             flight.crash(reason)
@@ -168,39 +147,22 @@ class Collector:
                 log.warning("batch failed, halved", task=flight.name, size=len(batch), reason=reason)
         self._flush_soon()
 
-    def _settle(self, flight: Flight, answer: Settled, *, current: bool) -> Counter[str]:
-        queue = flight.members[0].queue
-        counts: Counter[str] = Counter()
+    def _settle(self, flight: Flight, answer: Settled, now: float) -> Counter[str]:
         retries = []
         for pending, outcome in zip(flight.members, answer.outcomes, strict=True):
-            counts[LABELS[type(outcome)]] += 1
-            if not current:
-                continue  # its claim is lost: whoever has it now finds it done
-            if isinstance(outcome, Retry):
+            if isinstance(outcome, Retry) and is_single_active(pending.queue):
                 retries.append((pending, outcome))
                 continue
-            pending.message.ack_log_error(log, self._consumer.connection_errors)
-            _observe_end(pending, outcome, answer.ended_at)
+            self._pins.release(pending.queue)
+            if isinstance(outcome, Retry):
+                pending.message.channel.delay(pending.message.delivery_tag, outcome.after)
+            else:
+                pending.message.ack_log_error(log, self._consumer.connection_errors)
         if retries:
-            flight.slot.retried(retries, monotonic_seconds(), wall_seconds())
-        for label, count in counts.items():
-            MESSAGES.labels(queue, label).inc(count)
-        BATCH_SIZE.labels(queue).observe(len(flight.members))
-        BATCH_SECONDS.labels(queue).observe(answer.seconds)
+            flight.slot.retried(retries, now, wall_seconds())
+        counts = measure.settled(flight, answer)
         log.info("batch settled", task=flight.name, size=len(flight.members), seconds=round(answer.seconds, 4), **counts)
         return counts
-
-
-def _observe_end(pending: Pending, outcome: Outcome, ended_at: float) -> None:
-    if isinstance(outcome, Done):
-        via = pending.headers.get(VIA)
-        label = via if via in ("webhook", "api") else "celery"
-        END_TO_END_SECONDS.labels(label).observe(max(0.0, ended_at - pending.received_at))
-
-
-def _accepted_at(headers: dict[str, Any]) -> float:
-    accepted, now = headers.get(ACCEPTED_AT), wall_seconds()
-    return float(accepted) if isinstance(accepted, int | float) and 0 <= accepted <= now + 3600 else now
 
 
 def _log_timeout(*, soft: bool, timeout: float) -> None:
@@ -208,7 +170,7 @@ def _log_timeout(*, soft: bool, timeout: float) -> None:
 
 
 class CollectorStep(bootsteps.StartStopStep):
-    """Gives Celery's consumer its collector, and clears it whenever the consumer stops or reconnects."""
+    """Gives Celery's consumer its collector, and empties it whenever the consumer stops or reconnects."""
 
     requires = (Tasks,)
 
@@ -216,9 +178,13 @@ class CollectorStep(bootsteps.StartStopStep):
         super().__init__(consumer, **options)
         consumer.collector = Collector(consumer)
 
+    def start(self, consumer: Any) -> None:
+        """The connection is there."""
+        consumer.collector.start()
+
     def stop(self, consumer: Any) -> None:
-        """The connection is going: its claims with it."""
-        consumer.collector.drop()
+        """The connection is going, or the worker."""
+        consumer.collector.stop()
 
 
 def strategy(task: Any, app: Any, consumer: Any) -> Callable[..., None]:

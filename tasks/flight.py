@@ -12,6 +12,7 @@ from uuid import uuid4
 from celery.worker import state
 
 from shared.clock import wall_seconds
+from shared.topology import kind_of
 from tasks.slot import Pending, Slot
 
 
@@ -38,6 +39,11 @@ class Flight:
         self.time_start: float | None = None
         self._received = wall_seconds()
         self._dispatcher = dispatcher if dispatcher and dispatcher.enabled else None
+
+    @property
+    def kind(self) -> str:
+        """The kind of its queues: a batch spans lanes, never kinds."""
+        return kind_of(self.members[0].queue)
 
     @property
     def accepted(self) -> bool:
@@ -75,12 +81,12 @@ class Flight:
             "hostname": self.hostname,
             "time_start": self.time_start,
             "acknowledged": False,
-            "delivery_info": {"routing_key": self.members[0].queue, "lanes": sorted({member.lane for member in self.members})},
+            "delivery_info": {"routing_key": self.kind, "lanes": sorted({member.queue for member in self.members})},
             "worker_pid": self.worker_pid,
         }
 
     def _size(self) -> str:
-        return f"({len(self.members)} messages of {self.members[0].queue})"
+        return f"({len(self.members)} messages of {self.kind})"
 
     def _event(self, kind: str, **fields: Any) -> None:
         if self._dispatcher:

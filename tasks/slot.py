@@ -30,13 +30,13 @@ class Pending:
 
     Args:
         task: the batch task's name.
-        lane: the lane's number; messages of one lane keep their order.
+        queue: its lane; messages of one lane keep their order.
         message: kombu's message, to be acknowledged.
         limit: the largest batch that it may run in, 1 or more.
+        suspect: a worker died with it, so it is marked in the broker while it runs alone.
     """
 
     task: str
-    lane: int
     queue: str
     task_id: str
     headers: dict[str, Any]
@@ -44,6 +44,7 @@ class Pending:
     received_at: float
     message: Any
     limit: int
+    suspect: bool = False
     raised_alone: int = 0
     lost_alone: int = 0
     waited_seconds: float = 0.0
@@ -83,7 +84,7 @@ class Slot:
         self.outages = 0
         self.paused_until = 0.0
         self._waiting: dict[str, deque[Pending]] = {}  # by task; the first one has its turn
-        self._held: dict[int, float] = {}  # lane: when it may go on
+        self._held: dict[str, float] = {}  # lane: when it may go on
 
     def __len__(self) -> int:
         return sum(len(waiting) for waiting in self._waiting.values())
@@ -92,10 +93,12 @@ class Slot:
         """One more message, behind the others of its lane."""
         self._waiting.setdefault(pending.task, deque()).append(pending)
 
-    def clear(self) -> None:
-        """Forget all that waits: its claims are lost or given back."""
+    def clear(self) -> list[Pending]:
+        """Forget all that waits, and return it: its claims are lost, or to be given back."""
+        waiting = [pending for each in self._waiting.values() for pending in each]
         self._waiting.clear()
         self._held.clear()
+        return waiting
 
     def next_batch(self, now: float) -> list[Pending]:
         """What to run now: members of one task, at most the smallest of their limits; empty when there is nothing."""
@@ -124,7 +127,7 @@ class Slot:
         most, size = self.messages_max, 0
         while waiting:
             head = waiting[0]
-            if head.lane in self._held:
+            if head.queue in self._held:
                 passed.append(waiting.popleft())
                 continue
             most = min(most, head.limit)
@@ -148,7 +151,7 @@ class Slot:
                 pending.give_up(f"not done after {LANE_WAIT_SECONDS_MAX:.0f} s of retries: {retry.reason}")
             else:
                 pending.waited_seconds += pause
-                self._hold(pending.lane, now + pause)
+                self._hold(pending.queue, now + pause)
         self._put_back(pending for pending, _ in retries)
 
     def outage(self, batch: Sequence[Pending], now: float) -> float:
@@ -183,9 +186,9 @@ class Slot:
         if alone.raised_alone >= self.attempts_max:
             alone.give_up(f"raised {alone.raised_alone} times: {reason}")
         else:
-            self._hold(alone.lane, now + backoff_seconds(alone.raised_alone, first=0.1, most=1))
+            self._hold(alone.queue, now + backoff_seconds(alone.raised_alone, first=0.1, most=1))
 
-    def _hold(self, lane: int, until: float) -> None:
+    def _hold(self, lane: str, until: float) -> None:
         self._held[lane] = max(until, self._held.get(lane, 0.0))
 
     def _put_back(self, batch: Iterable[Pending]) -> None:

@@ -10,8 +10,8 @@ import redis
 from celery import Celery
 from kombu import Queue
 
-from shared.broker.lanes import lane_queues
 from shared.broker.transport import install
+from shared.topology import lane_queues
 
 install()
 

@@ -4,11 +4,10 @@ from shared.app import app
 from tasks import messages, webhooks
 from tasks.collector import CollectorStep
 from workers import lifecycle
-from workers.paused_queues import PausedQueues
 
 BATCH_TASKS = (webhooks.store, messages.store)
 HOOKS = (lifecycle,)  # imported for the signals they connect
 
-app.steps["consumer"].update((CollectorStep, PausedQueues))
+app.steps["consumer"].add(CollectorStep)
 
 __all__ = ["BATCH_TASKS", "HOOKS", "app"]

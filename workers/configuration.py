@@ -107,9 +107,7 @@ def _time_outs(config: Settings) -> Iterator[Fault]:
         ("database_lock_ms", lock, "database_statement_ms", statement),
         ("database_statement_ms", statement, "batch_timeout_seconds", batch),
         ("database_connect_seconds", config.database_connect_seconds, "batch_timeout_seconds", batch),
-        ("batch_timeout_seconds", batch, "redelivery_seconds", config.redelivery_seconds),
-        ("drain_seconds", config.drain_seconds, "redelivery_seconds", config.redelivery_seconds),
-        ("broker_timeout_seconds", config.broker_timeout_seconds, "redelivery_seconds", config.redelivery_seconds),
+        ("broker_timeout_seconds", config.broker_timeout_seconds, "lease_seconds", config.lease_seconds),
         ("publish_linger_ms", config.publish_linger_ms / 1000, "broker_timeout_seconds", config.broker_timeout_seconds),
     )
     for inner, inner_seconds, outer, outer_seconds in nested:

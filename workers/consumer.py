@@ -4,7 +4,8 @@ from typing import Any
 
 from celery.worker.consumer import Consumer
 
-from tasks.collector import UNNAMED
+UNNAMED = "unnamed"
+"""Task name under which a message that names no batch task is buried."""
 
 
 class KeepingConsumer(Consumer):

@@ -6,6 +6,7 @@ a server does not answer, its gauges turn NaN, which Prometheus draws as a gap, 
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,9 +28,10 @@ from shared.metrics import (
     Gauge,
     exposition,
 )
+from shared.settings import settings
 from shared.store import dead_letters
-from shared.topology import QUEUES
-from workers.queues import QueueState, depths
+from shared.topology import KINDS, kind_of
+from workers.queues import QueueState, by_kind, depths
 
 INTERVAL_SECONDS = 5
 """Prometheus scrapes every 15 s by default; a refresh costs a few commands and one count."""
@@ -51,7 +53,7 @@ class Exporter:
     def __init__(self, broker: redis.Redis) -> None:
         self._broker = broker
         self._refreshed_at = monotonic_seconds()
-        self._queues = {gauge: set(QUEUES) for gauge in (QUEUE_DEPTH, QUEUE_IN_FLIGHT, QUEUE_OLDEST_SECONDS, DEAD_LETTERS)}
+        self._queues = {gauge: set(KINDS) for gauge in (QUEUE_DEPTH, QUEUE_IN_FLIGHT, QUEUE_OLDEST_SECONDS, DEAD_LETTERS)}
         self._up: dict[str, bool] = {}
 
     def run(self, host: str, port: int, stop: threading.Event) -> None:
@@ -96,14 +98,17 @@ class Exporter:
         EXPORTER_UP.labels(target).set(up)
 
     def _read_queues(self) -> None:
-        states = depths(self._broker)
+        states = by_kind(depths(self._broker, settings().lanes))
         self._set(QUEUE_DEPTH, {state.name: state.depth for state in states})
         self._set(QUEUE_IN_FLIGHT, {state.name: state.in_flight for state in states})
         self._set(QUEUE_OLDEST_SECONDS, {state.name: _age(state) for state in states})
 
     def _count_dead_letters(self) -> None:
         with read_session() as session:
-            self._set(DEAD_LETTERS, dead_letters.counts(session))
+            letters: Counter[str] = Counter()
+            for queue, count in dead_letters.counts(session).items():
+                letters[kind_of(queue)] += count
+            self._set(DEAD_LETTERS, dict(letters))
 
     def _set(self, gauge: Gauge, values: dict[str, float] | dict[str, int]) -> None:
         """A queue that was seen once and is gone from the answer has nothing: 0, not its last value for ever."""

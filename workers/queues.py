@@ -1,32 +1,20 @@
 """What waits in the queues and what workers hold of them, asked in one round trip.
 
-It reads kombu's Redis layout: a queue is four lists, one a priority; what is taken and not settled stands in the hash
-``unacked`` as ``[message, exchange, routing key]``. Issue 3's own transport brings its own layout, and this file changes.
+A queue is four plain lists, one a priority; what is taken and not settled stands in the hash of claims of its consumer
+(`shared.broker.keys`).
 """
 
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple, cast
 
 import orjson
 import redis
 
+from shared.broker import keys
 from shared.clock import wall_seconds
 from shared.producer import ACCEPTED_AT
-from shared.topology import QUEUES
-
-PRIORITIES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
-"""Ends of the names of a queue's lists; a plain producer's `priority` chooses one."""
-
-# Counts by routing key on the server: the values are whole messages, and only their last few bytes matter.
-IN_FLIGHT = """
-local counts = {}
-for _, taken in ipairs(redis.call('HVALS', KEYS[1])) do
-  local queue = string.match(string.sub(taken, -100), '"([^"]*)"%]$')
-  if queue then counts[queue] = (counts[queue] or 0) + 1 end
-end
-local answer = {}
-for queue, count in pairs(counts) do answer[#answer + 1] = queue; answer[#answer + 1] = count end
-return answer
-"""
+from shared.topology import KINDS, all_queues, kind_of
 
 
 class QueueState(NamedTuple):
@@ -44,22 +32,39 @@ class QueueState(NamedTuple):
     oldest_age_seconds: float | None
 
 
-def depths(broker: redis.Redis) -> list[QueueState]:
-    """Every queue, in the order of `topology.QUEUES`. Raises redis.RedisError when the broker does not answer."""
+def depths(broker: redis.Redis, lanes: int) -> list[QueueState]:
+    """Every queue of a fleet with so many lanes. Raises redis.RedisError when the broker does not answer."""
+    queues = all_queues(lanes)
+    consumers = cast("list[bytes]", broker.zrange(keys.CONSUMERS, 0, -1))
     pipeline = broker.pipeline(transaction=False)
-    for queue in QUEUES:
-        for priority in PRIORITIES:
-            pipeline.llen(queue + priority)
-            pipeline.lindex(queue + priority, -1)
-    pipeline.eval(IN_FLIGHT, 1, "unacked")
-    *answers, flat = pipeline.execute()
-    in_flight = {name.decode(): count for name, count in zip(flat[::2], flat[1::2], strict=True)}
-    now, width, states = wall_seconds(), 2 * len(PRIORITIES), []
-    for index, queue in enumerate(QUEUES):
+    for queue in queues:
+        for name in keys.lists_of(queue):
+            pipeline.llen(name)
+            pipeline.lindex(name, -1)
+    for consumer in consumers:
+        pipeline.hkeys(keys.CLAIMS + consumer.decode())
+    answers = pipeline.execute()
+    width = 2 * len(keys.PRIORITY_STEPS)
+    tokens = answers[len(queues) * width :]
+    in_flight = Counter(keys.queue_of(token.decode()) for each in tokens for token in each)
+    now, states = wall_seconds(), []
+    for index, queue in enumerate(queues):
         mine = answers[index * width : (index + 1) * width]
         ages = [age for last in mine[1::2] if (age := _age(last, now)) is not None]
-        states.append(QueueState(queue, sum(mine[::2]), in_flight.get(queue, 0), max(ages, default=None)))
+        states.append(QueueState(queue, sum(mine[::2]), in_flight[queue], max(ages, default=None)))
     return states
+
+
+def by_kind(states: Iterable[QueueState]) -> list[QueueState]:
+    """The same, the lanes of a kind and the queue of its plain producers added up."""
+    states = list(states)
+    sums = []
+    for kind in KINDS:
+        mine = [state for state in states if kind_of(state.name) == kind]
+        ages = [state.oldest_age_seconds for state in mine if state.oldest_age_seconds is not None]
+        depth, in_flight = sum(state.depth for state in mine), sum(state.in_flight for state in mine)
+        sums.append(QueueState(kind, depth, in_flight, max(ages, default=None)))
+    return sums
 
 
 def _age(message: bytes | None, now: float) -> float | None:

@@ -1,7 +1,8 @@
 """What becomes of one claimed message: delivered, forwarded to its lane, delayed until it is due, or refused."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from base64 import b64encode
+from hashlib import sha1
+from typing import TYPE_CHECKING, Any
 
 from shared.broker.calls import Claim, Claimed
 from shared.broker.envelope import Undecodable, decode, due_ms
@@ -15,19 +16,10 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-Refused = Callable[[str, bytes, str], None]
+NO_LANE = "not a messages.store with account_id and conversation_id"
 
-_on_refused: Refused | None = None
-
-
-def on_refused(keep: Refused | None) -> None:
-    """Set what keeps a payload that cannot be read or forwarded: ``keep(queue, payload, reason)``.
-
-    It runs in the worker's event loop; when it returns, the message is settled. Without one, and when it raises, the payload
-    is set aside in the list ``headrace:refused:<queue>``.
-    """
-    global _on_refused  # noqa: PLW0603  (one a process, like a signal handler)
-    _on_refused = keep
+UNREADABLE = "headrace.unreadable"
+"""Task name under which a payload that is no Celery message is handed over, as its body, base64-encoded."""
 
 
 def deliver(consumer: "Consumer", claimed: Claimed) -> None:
@@ -58,24 +50,35 @@ def _deliver_one(consumer: "Consumer", message: Claim, now_ms: int, forwards: li
     if queue == MESSAGES and consumer.lanes:
         lane = lane_of_envelope(envelope, consumer.lanes)
         if lane is None:
-            return _refuse(consumer, queue, message, "it is no messages.store with account_id and conversation_id")
+            return _refuse(consumer, queue, message, NO_LANE, envelope)
         forwards.append((message.token, lane))
         return None
+    return _hand_over(consumer, queue, message, envelope)
+
+
+def _hand_over(consumer: "Consumer", queue: str, message: Claim, envelope: dict[str, Any], refused: str = "") -> None:
     properties = envelope["properties"]
     properties["delivery_tag"] = message.token
     properties["delivery_info"].update(
-        queue=queue, redelivered=message.deaths > 0, deaths=message.deaths, deaths_alone=message.deaths_alone
+        queue=queue,
+        redelivered=message.deaths > 0,
+        deaths=message.deaths,
+        deaths_alone=message.deaths_alone,
+        refused=refused,
     )
-    return consumer.hand_over(queue, envelope, message.token, len(message.payload))
+    consumer.hand_over(queue, envelope, message.token, len(message.payload))
 
 
-def _refuse(consumer: "Consumer", queue: str, message: Claim, reason: str) -> None:
-    if _on_refused is not None:
-        try:
-            _on_refused(queue, message.payload, reason)
-        except Exception as error:  # noqa: BLE001  (whatever it is, the message must not be lost by it)
-            log.warning("refused message not kept", queue=queue, error=type(error).__name__)
-        else:
-            return consumer.outbox.settle(message.token)
+def _refuse(consumer: "Consumer", queue: str, message: Claim, reason: str, envelope: dict[str, Any] | None = None) -> None:
+    """Hand it over all the same, with ``refused`` in its delivery info: the batch task keeps it among the dead letters."""
     log.warning("message refused", queue=queue, reason=reason, size=len(message.payload), deaths=message.deaths)
-    return consumer.outbox.set_aside(message.token)
+    if envelope is None:
+        name = sha1(message.payload, usedforsecurity=False).hexdigest()
+        envelope = {
+            "body": b64encode(message.payload).decode(),
+            "content-type": "application/octet-stream",
+            "content-encoding": "binary",
+            "headers": {"task": UNREADABLE, "id": name},
+            "properties": {"body_encoding": "base64", "delivery_info": {"exchange": "", "routing_key": queue}},
+        }
+    _hand_over(consumer, queue, message, envelope, refused=reason)

@@ -9,9 +9,8 @@ import redis
 
 from shared.broker import calls, keys
 from shared.broker.claims import Claims
-from shared.broker.lanes import lane_queues
 from shared.errors import HeadraceError
-from shared.topology import MESSAGES, WEBHOOKS
+from shared.topology import MESSAGES, WEBHOOKS, lane_queues
 
 
 class FleetRunning(HeadraceError):

@@ -4,32 +4,19 @@ Safety is the claim script's: a single-active queue is closed while another cons
 only spreads the work, so two consumers that disagree for a moment may wait for each other and never reorder anything.
 """
 
-import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import orjson
 
-from shared.topology import MESSAGES, STORE_MESSAGES, WEBHOOKS, lane_of
-
-_LANE = re.compile(rf"({MESSAGES}|{WEBHOOKS})\.(\d+)")
-
-
-def lane_queue(kind: str, lane: int) -> str:
-    """The queue of a lane: ``messages.07``."""
-    return f"{kind}.{lane:02d}"
-
-
-def lane_queues(kind: str, lanes: int) -> list[str]:
-    """The queues of all lanes of ``messages`` or ``webhooks``."""
-    return [lane_queue(kind, lane) for lane in range(lanes)]
+from shared.topology import MESSAGES, STORE_MESSAGES, lane_number, lane_of, lane_queue
 
 
 @cache
 def is_single_active(queue: str) -> bool:
     """Whether order matters in ``queue``: a lane, or the plain producers' ``messages``."""
-    return queue == MESSAGES or _LANE.fullmatch(queue) is not None
+    return queue == MESSAGES or lane_number(queue) is not None
 
 
 def assigned(consumer: str, members: Mapping[str, frozenset[str]]) -> frozenset[str]:
@@ -45,8 +32,8 @@ def assigned(consumer: str, members: Mapping[str, frozenset[str]]) -> frozenset[
     mine = set()
     for queue in members.get(consumer, ()):
         readers = sorted(member for member, queues in members.items() if queue in queues)
-        lane = _LANE.fullmatch(queue)
-        if readers[int(lane[2]) % len(readers) if lane else -1] == consumer:
+        lane = lane_number(queue)
+        if readers[-1 if lane is None else lane % len(readers)] == consumer:
             mine.add(queue)
     return frozenset(mine)
 

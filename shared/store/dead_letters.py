@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from shared.db.models import DeadLetterRow
@@ -64,7 +64,8 @@ class Filter(NamedTuple):
         if self.ids is not None:
             conditions.append(DeadLetterRow.id.in_(self.ids))
         if self.queue is not None:
-            conditions.append(DeadLetterRow.queue == self.queue)
+            lanes = DeadLetterRow.queue.startswith(f"{self.queue}.", autoescape=True)
+            conditions.append(or_(DeadLetterRow.queue == self.queue, lanes))  # a kind is all its lanes
         if self.reason is not None:
             conditions.append(DeadLetterRow.reason.contains(self.reason, autoescape=True))
         if self.account_id is not None:

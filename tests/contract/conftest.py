@@ -54,11 +54,15 @@ def tenant(clean: RunningStack) -> Tenant:
 
 @pytest.fixture
 def queued(clean: RunningStack) -> Iterator[Callable[[str], list[Any]]]:
-    """The messages of a queue, oldest first: their envelopes with the decoded argument under ``argument``."""
+    """The messages of a kind of queue, each lane's oldest first: their envelopes, with ``argument`` decoded and ``queue``."""
     with redis.Redis.from_url(clean.broker_url) as broker:
 
-        def read(queue: str) -> list[Any]:
-            envelopes = [json.loads(payload) for payload in reversed(broker.lrange(queue, 0, -1))]
-            return [it | {"argument": json.loads(it["body"])[0][0]} for it in envelopes]
+        def read(kind: str) -> list[Any]:
+            found = []
+            for queue in sorted(broker.scan_iter(f"{kind}.[0-9]*", _type="list")):
+                for payload in reversed(broker.lrange(queue, 0, -1)):
+                    it = json.loads(payload)
+                    found.append(it | {"argument": json.loads(it["body"])[0][0], "queue": queue.decode()})
+            return found
 
         yield read

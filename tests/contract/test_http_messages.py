@@ -27,7 +27,7 @@ def test_one_message_is_queued_in_its_lane(http: Client, tenant: Tenant, queued:
     assert (reply.status, reply.json) == (202, {"accepted": 1})
     (waiting,) = queued("messages")
     assert waiting["argument"] == {"account_id": tenant.account_id, **as_json("m-1", "c-1", metadata={"a": [1, None]})}
-    assert waiting["headers"]["headrace_lane"] == lane_of(tenant.account_id, "c-1")
+    assert waiting["queue"] == f"messages.{lane_of(tenant.account_id, 'c-1'):02d}"
     assert (waiting["headers"]["task"], waiting["headers"]["headrace_via"]) == ("messages.store", "api")
 
 

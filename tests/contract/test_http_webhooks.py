@@ -36,7 +36,7 @@ def test_a_202_means_that_the_raw_webhook_is_in_the_queue_under_its_id(http: Cli
     (waiting,) = queued("webhooks")
     assert waiting["headers"]["id"] == reply.json["id"]
     assert waiting["headers"]["task"] == "webhooks.store"
-    assert waiting["headers"]["headrace_lane"] == lane_of(tenant.account_id, "c-7")
+    assert waiting["queue"] == f"webhooks.{lane_of(tenant.account_id, 'c-7'):02d}"
     assert waiting["headers"]["headrace_via"] == "webhook"
     assert abs(waiting["headers"]["headrace_accepted_at"] - time.time()) < 10
     assert body.decode() in waiting["body"]
@@ -54,7 +54,7 @@ def test_a_github_comment_is_queued_in_the_lane_of_its_thread(http: Client, tena
     headers = signing.github(body, tenant.github.secret, "issue_comment")
     assert http.request("POST", f"/v1/webhooks/{tenant.github.id}", body, headers).status == 202
     (waiting,) = queued("webhooks")
-    assert waiting["headers"]["headrace_lane"] == lane_of(tenant.account_id, "octo/hello#7")
+    assert waiting["queue"] == f"webhooks.{lane_of(tenant.account_id, 'octo/hello#7'):02d}"
     assert (waiting["argument"]["event"], waiting["argument"]["body"]) == ("issue_comment.created", json.loads(body))
 
 

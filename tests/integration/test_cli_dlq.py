@@ -75,7 +75,7 @@ def test_letters_are_listed_newest_first_and_without_any_text(headrace: CommandL
 def test_letters_are_chosen_by_queue_reason_account_and_age(headrace: CommandLine) -> None:
     account_id = new_account("demo")
     bury(1, account_id=account_id)
-    bury(2, queue="webhooks")
+    bury(2, queue="webhooks.03")
     bury(3, reason="100% lost: child died")
     age("t-1", timedelta(days=8))
     assert ids_listed(headrace, "--queue", "webhooks") == ["m-2"]
@@ -103,14 +103,14 @@ def test_a_replayed_letter_is_back_in_its_queue_as_it_was_and_gone_from_the_lett
 ) -> None:
     for number in range(3):
         bury(number)
-    bury(9, queue="webhooks", task="webhooks.store", headers={"task": "webhooks.store", "id": "t-9"})
+    bury(9, queue="webhooks.03", task="webhooks.store", headers={"task": "webhooks.store", "id": "t-9"})
     assert headrace("dlq", "replay", "--json").json == {"replayed": 4, "skipped": 0}
     messages = take(clean)
     assert [message.payload[0][0]["message_id"] for message in messages] == ["m-0", "m-1", "m-2"]
     assert messages[0].headers["task"] == "messages.store"
     assert messages[0].headers["headrace_via"] == "api"
     assert messages[0].headers["id"] != "t-0"
-    assert len(take(clean, "webhooks")) == 1
+    assert len(take(clean, "webhooks.03")) == 1
     assert count("SELECT count(*) FROM dead_letters") == 0
 
 
@@ -188,7 +188,7 @@ def test_a_replay_keeps_to_its_rate_and_reports_as_it_goes(clean: RunningStack) 
 
 def test_purging_deletes_what_fits_after_a_yes(headrace: CommandLine) -> None:
     for number in range(3):
-        bury(number, queue="webhooks" if number else "messages")
+        bury(number, queue="webhooks.03" if number else "messages")
     assert headrace("dlq", "purge").code == 1
     assert headrace("dlq", "purge", "--queue", "webhooks", "--yes", "--json").json == {"purged": 2}
     assert ids_listed(headrace) == ["m-0"]
@@ -204,12 +204,13 @@ def test_a_purge_goes_in_bounded_steps(clean: RunningStack) -> None:
 
 def test_a_producers_message_survives_burial_and_replay_unchanged(headrace: CommandLine, clean: RunningStack) -> None:
     with redis.Redis.from_url(clean.broker_url) as broker:
-        Producer(clean.broker_url).publish([raw_queued("nobody", as_json("m-1", text="ü \\u0041"))])
-        (before,) = take(clean)
-        bury(1, headers=before.headers, body=before.body)
+        sent = raw_queued("nobody", as_json("m-1", text="ü \\u0041"))
+        Producer(clean.broker_url).publish([sent])
+        (before,) = take(clean, sent.queue)
+        bury(1, queue=sent.queue, headers=before.headers, body=before.body)
         headrace("dlq", "replay")
-        (after,) = take(clean)
-        assert broker.llen("messages") == 0
+        (after,) = take(clean, sent.queue)
+        assert broker.llen(sent.queue) == 0
     assert after.body == before.body
     assert after.payload == before.payload
     assert {**after.headers, "id": 0, "root_id": 0} == {**before.headers, "id": 0, "root_id": 0}

@@ -79,10 +79,11 @@ def own_servers(reachable_dir: Path) -> Path:
 def test_what_was_confirmed_is_there_after_a_kill(own_servers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DATABASE_URL", "BROKER_URL", "CACHE_URL"):
         monkeypatch.delenv(f"HEADRACE_{name}", raising=False)
-    config, secrets = Settings(data_dir=own_servers), secrets_for({})
+    config, secrets = Settings(data_dir=own_servers), {}
     children: list[Child] = []
 
     def start() -> dict[str, str]:
+        secrets.update(secrets_for(secrets))
         chosen = servers(own_servers, config, secrets)
         children[:] = [Child(program, own_servers / f"{program.name}.log") for program in chosen.programs]
         eventually("the servers are ready", lambda: all(child.program.is_ready() for child in children), within=30)

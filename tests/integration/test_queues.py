@@ -1,21 +1,22 @@
-"""What waits and what is held, read off kombu's layout as stock clients and workers write it."""
+"""What waits and what is held, read off the broker as stock clients and our consumers write it."""
 
 import orjson
 import redis
 from celery import Celery
 
+from shared.broker.claims import Claims
 from shared.producer import Producer, envelope
-from shared.topology import QUEUES, STORE_MESSAGES
-from tests.waiting import eventually
-from workers.queues import QueueState, depths
+from shared.topology import KINDS, STORE_MESSAGES, all_queues
+from workers.queues import QueueState, by_kind, depths
 
 
 def state(broker: redis.Redis, name: str = "messages") -> QueueState:
-    return next(each for each in depths(broker) if each.name == name)
+    return next(each for each in by_kind(depths(broker, 32)) if each.name == name)
 
 
 def test_every_queue_is_listed_and_an_empty_one_has_nothing(broker: redis.Redis) -> None:
-    assert depths(broker) == [QueueState(name, 0, 0, None) for name in QUEUES]
+    assert depths(broker, 32) == [QueueState(name, 0, 0, None) for name in all_queues(32)]
+    assert by_kind(depths(broker, 32)) == [QueueState(name, 0, 0, None) for name in KINDS]
 
 
 def test_messages_of_every_priority_wait_in_their_queue(broker: redis.Redis, stock_client: Celery) -> None:
@@ -47,8 +48,9 @@ def test_what_says_no_time_or_is_garbage_has_no_age(broker: redis.Redis) -> None
 
 def test_what_a_consumer_holds_is_counted_for_its_queue_until_it_is_settled(broker: redis.Redis, stock_client: Celery) -> None:
     stock_client.send_task(STORE_MESSAGES, args=[{"text": "x" * 5000}], queue="messages")
-    with stock_client.connection_for_read() as connection, connection.SimpleQueue("messages") as queue:
-        message = queue.get(timeout=10)
-        assert state(broker) == QueueState("messages", 0, 1, None)
-        message.ack()
-        eventually("it is settled", lambda: state(broker).in_flight == 0)
+    claims = Claims(broker)
+    claims.join("a", 15_000, single_active=["messages"])
+    (claim,) = claims.claim("a", [("messages", True)], 10).messages
+    assert state(broker) == QueueState("messages", 0, 1, None)
+    claims.ack("a", [claim.token])
+    assert state(broker) == QueueState("messages", 0, 0, None)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.broker.lanes import assigned, is_single_active, lane_of_envelope, lane_queues
-from shared.topology import lane_of
+from shared.broker.lanes import assigned, is_single_active, lane_of_envelope
+from shared.topology import lane_of, lane_queues
 
 LANES = frozenset(["messages", *lane_queues("messages", 32), *lane_queues("webhooks", 32)])
 

@@ -30,10 +30,8 @@ def test_the_defaults_are_sound() -> None:
         ({"database_lock_ms": 10_000}, "HEADRACE_DATABASE_LOCK_MS"),
         ({"database_statement_ms": 60_000}, "HEADRACE_DATABASE_STATEMENT_MS"),
         ({"database_connect_seconds": 60}, "HEADRACE_DATABASE_CONNECT_SECONDS"),
-        ({"redelivery_seconds": 60}, "HEADRACE_BATCH_TIMEOUT_SECONDS"),
-        ({"drain_seconds": 120}, "HEADRACE_DRAIN_SECONDS"),
         (
-            {"broker_timeout_seconds": 60, "redelivery_seconds": 60, "batch_timeout_seconds": 30},
+            {"broker_timeout_seconds": 15},
             "HEADRACE_BROKER_TIMEOUT_SECONDS",
         ),
         ({"prefetch_messages": 199}, "HEADRACE_PREFETCH_MESSAGES"),

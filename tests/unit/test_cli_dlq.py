@@ -62,7 +62,8 @@ def test_a_body_that_is_no_text_goes_back_byte_for_byte() -> None:
     ("queue", "headers", "replayable"),
     [
         ("messages", {"task": "messages.store"}, True),
-        ("webhooks", {"task": "of.a.newer.version"}, True),
+        ("webhooks.31", {"task": "of.a.newer.version"}, True),
+        ("webhooks.32", {"task": "webhooks.store"}, False),
         ("messages", {}, False),
         ("messages", {"task": 7}, False),
         ("unnamed", {"task": "messages.store"}, False),

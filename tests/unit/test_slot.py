@@ -14,7 +14,7 @@ def slot(messages_max: int = 200, bytes_max: int = 10**6, attempts_max: int = 3)
 
 
 def pending(name: str, lane: int = 0, task: str = "messages.store", body: bytes = b"[]") -> Pending:
-    return Pending(task, lane, "messages", name, {}, body, WALL, None, limit=200)
+    return Pending(task, f"messages.{lane:02d}", name, {}, body, WALL, None, limit=200)
 
 
 def names(batch: list[Pending]) -> list[str]:

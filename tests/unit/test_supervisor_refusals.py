@@ -126,6 +126,24 @@ def test_a_cluster_of_another_postgres_is_refused(tmp_path: Path, monkeypatch: p
     assert "PostgreSQL 17" in refusal(error)
 
 
+def test_the_word_of_a_dead_postmaster_is_not_taken_for_the_new_ones(tmp_path: Path) -> None:
+    file = tmp_path / "postmaster.pid"
+    lines = "{pid}\n" + "\n" * 6 + "ready   \n"
+    file.write_text(lines.format(pid=2**22 + 1))  # above any pid
+    postmaster = postgres.PostmasterFile(tmp_path)
+    postmaster.settle()
+    assert file.exists()  # Postgres looks up in it whose memory may still be in use
+    assert not postmaster.says_ready()
+    file.write_text(lines.format(pid=1234))
+    assert postmaster.says_ready()
+
+
+def test_a_pid_file_that_names_some_other_process_is_out_of_the_way(tmp_path: Path) -> None:
+    (tmp_path / "postmaster.pid").write_text(f"{os.getpid()}\n")
+    postgres.PostmasterFile(tmp_path).settle()
+    assert not (tmp_path / "postmaster.pid").exists()
+
+
 @as_root
 def test_a_directory_that_the_servers_user_cannot_reach_is_refused_by_name_and_stays_closed(tmp_path: Path) -> None:
     closed = tmp_path / "closed"

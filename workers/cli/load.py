@@ -73,7 +73,7 @@ def run(
             seed=seed,
             accounts=accounts,
             conversations=conversations or conversations_for(rate),
-            patience_seconds=patience or settings().redelivery_seconds + PATIENCE_MARGIN_SECONDS,
+            patience_seconds=patience or 2 * settings().lease_seconds + PATIENCE_MARGIN_SECONDS,
             keep=keep,
         )
     )

@@ -3,11 +3,11 @@
 import click
 import redis
 
-from shared import pause as pauses
+from shared.broker.claims import Claims
 from shared.errors import NotFound
 from shared.redis_client import connect
 from shared.settings import settings
-from shared.topology import QUEUES
+from shared.topology import KINDS, all_queues, queues_of
 from workers.cli.output import did_you_mean, json_option, print_records
 from workers.queues import depths
 
@@ -20,18 +20,22 @@ def queue() -> None:
 @queue.command("list")
 @json_option
 def list_(as_json: bool) -> None:
-    """Every queue: what waits in it, what workers hold of it, how old its oldest message is."""
+    """Every queue and lane: what waits in it, what workers hold of it, how old its oldest message is."""
     broker = _broker()
-    paused = pauses.paused(broker)
-    records = [state._asdict() | {"paused": state.name in paused} for state in depths(broker)]
+    paused = Claims(broker).paused()
+    states = depths(broker, settings().lanes)
+    records = [state._asdict() | {"paused": state.name in paused} for state in states]
     print_records(records, ("name", "depth", "in_flight", "oldest_age_seconds", "paused"), as_json=as_json)
 
 
 @queue.command()
 @click.argument("queue")
 def pause(queue: str) -> None:
-    """Stop consuming QUEUE on every worker, also on those that start later; it keeps accepting."""
-    pauses.pause(_broker(), _known(queue))
+    """Stop consuming QUEUE on every worker, also on those that start later; it keeps accepting.
+
+    QUEUE is one lane, such as messages.07, or a kind, such as messages: then all its lanes and its plain producers' queue.
+    """
+    Claims(_broker()).pause(_known(queue))
     click.echo(f"paused {queue}; workers finish what they hold of it")
 
 
@@ -39,7 +43,7 @@ def pause(queue: str) -> None:
 @click.argument("queue")
 def resume(queue: str) -> None:
     """Consume QUEUE again."""
-    pauses.resume(_broker(), _known(queue))
+    Claims(_broker()).resume(_known(queue))
     click.echo(f"resumed {queue}")
 
 
@@ -48,7 +52,11 @@ def _broker() -> redis.Redis:
     return connect(config.required("broker_url"), timeout=config.broker_timeout_seconds)
 
 
-def _known(queue: str) -> str:
-    if queue not in QUEUES:
-        raise NotFound(f"no queue {queue!r}; `headrace queue list` shows them{did_you_mean(queue, QUEUES)}")
-    return queue
+def _known(queue: str) -> list[str]:
+    lanes = settings().lanes
+    if queue in KINDS:
+        return queues_of(queue, lanes)
+    queues = [*KINDS, *all_queues(lanes)]
+    if queue not in queues:
+        raise NotFound(f"no queue {queue!r}; `headrace queue list` shows them{did_you_mean(queue, queues)}")
+    return [queue]

@@ -74,7 +74,7 @@ def server(data_dir: Path, secret: Secret) -> Program:
     if not cluster.exists():
         _create_cluster(programs, home, secret.password, owner)
     _require_version(cluster)
-    postmaster = _PostmasterFile(cluster)
+    postmaster = PostmasterFile(cluster)
     listening = {"listen_addresses": "", "unix_socket_directories": str(home)}
     if not _socket_fits(home):
         listening = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "port": str(secret.port)}
@@ -135,7 +135,7 @@ def _require_version(cluster: Path) -> None:
         )
 
 
-class _PostmasterFile:
+class PostmasterFile:
     """The postmaster's own word on who it is and whether it takes connections, which pg_ctl waits for too."""
 
     def __init__(self, cluster: Path) -> None:

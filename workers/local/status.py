@@ -8,10 +8,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db.session import read_session
 from shared.redis_client import connect
+from shared.settings import settings
 from shared.store import dead_letters
 from workers.local.identity import family
 from workers.local.record import FleetRecord, ProcessRecord
-from workers.queues import QueueState, depths
+from workers.queues import QueueState, by_kind, depths
 
 FLOWER_USER = "headrace"
 
@@ -60,7 +61,7 @@ def _pss(process: psutil.Process) -> int:
 def _queues(broker_url: str) -> list[QueueState]:
     try:
         with connect(broker_url, timeout=ANSWER_SECONDS) as broker:
-            return depths(broker)
+            return by_kind(depths(broker, settings().lanes))
     except (redis.RedisError, ValueError):
         return []
 

@@ -8,7 +8,8 @@ import redis
 from shared.broker import keys
 from shared.broker.claims import Claims
 from shared.broker.export import Exported, FleetRunning, change_lanes, export
-from shared.broker.lanes import lane_of_envelope, lane_queues
+from shared.broker.lanes import lane_of_envelope
+from shared.topology import lane_queues
 from tests.claiming import waiting
 from tests.redis_server import binaries
 from tests.waiting import eventually
