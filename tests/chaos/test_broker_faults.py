@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 
 from shared.broker import keys
-from tests.broker_worker import ROOT
+from tests.broker_worker import ROOT, Worker
 from tests.redis_server import EMBEDDED, RedisServer, running
 from tests.waiting import eventually
 
@@ -263,4 +264,23 @@ def test_a_half_open_connection_is_replaced(consume: Callable[..., Consumer], br
         publish(broker.client, "messages.00", "after")
         eventually("it works again", lambda: "after" in effects_of(effects) and settled(broker.client), within=60)
     finally:
+        proxy.close()
+
+
+def test_a_celery_worker_behind_a_half_open_connection_comes_back(broker: RedisServer, tmp_path: Path) -> None:
+    proxy: Any = Proxy(broker.port)
+    producer, notes = Celery(broker=broker.url), redis.Redis(port=broker.port, db=1, socket_timeout=5)
+    worker = None
+    try:
+        worker = Worker(f"redis://127.0.0.1:{proxy.port}/0", tmp_path, "halfopen", "-c", "2", "-E")
+        producer.send_task("note", args=[1], queue="work")
+        eventually("it works", lambda: notes.llen("done") == 1)
+        proxy.silent.set()
+        producer.send_task("note", args=[2], queue="work")
+        eventually("it works again", lambda: b"2" in notes.lrange("done", 0, -1), within=60)
+        eventually("all is settled", lambda: settled(broker.client))
+        assert worker.process.poll() is None
+    finally:
+        if worker is not None:
+            worker.end()
         proxy.close()
