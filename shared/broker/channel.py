@@ -8,8 +8,10 @@ Kombu's names are kept where kombu or Celery look at them: the handler ``BRPOP``
 
 from collections.abc import Sequence
 from queue import Empty
+from time import monotonic
 from typing import Any
 
+import redis
 from kombu.transport import redis as kombu_redis
 
 from shared.broker import calls
@@ -17,6 +19,17 @@ from shared.broker.consumer import Consumer
 from shared.broker.keys import WAKE
 from shared.broker.qos import QoS
 from shared.errors import ConfigurationError
+from shared.log import get_logger
+
+log = get_logger(__name__)
+
+
+class WithoutTransactions(redis.Redis):
+    """Kombu's client: its pipelines, none of which needs to be atomic, go without MULTI, which a Redis that is full refuses."""
+
+    def pipeline(self, transaction: Any = True, shard_hint: Any = None) -> Any:
+        """As redis-py's, never in a transaction."""
+        return super().pipeline(transaction=False, shard_hint=shard_hint)
 
 
 class Channel(kombu_redis.Channel):
@@ -51,6 +64,25 @@ class Channel(kombu_redis.Channel):
     def _basic_cancel(self, consumer_tag: str) -> None:
         super()._basic_cancel(consumer_tag)
         self.claimer.queues_changed()
+
+    # A worker must be able to start while Redis is full, for it is who drains it. What kombu writes about bindings can wait.
+
+    def _get_client(self) -> type[redis.Redis]:
+        super()._get_client()
+        return WithoutTransactions
+
+    def _queue_bind(self, *args: Any) -> None:
+        try:
+            super()._queue_bind(*args)
+        except redis.ResponseError as error:
+            log.warning("queue not bound to its exchange", error=str(error))
+
+    def maybe_refresh_binding_expiry(self) -> None:
+        try:
+            super().maybe_refresh_binding_expiry()
+        except redis.ResponseError as error:
+            self._binding_expiry_refreshed_at = monotonic()  # a binding lasts an hour; the next turn will do
+            log.warning("bindings not refreshed", error=str(error))
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         super()._put(queue, message, **kwargs)

@@ -24,8 +24,10 @@ from shared.log import get_logger
 
 log = get_logger(__name__)
 
+LOOK_SECONDS = 0.25
+"""How often an idle consumer looks without a hint: a stock producer that writes straight to a lane gives none."""
 SWEEP_SECONDS = 1.0
-"""How often every list is looked at, urgent or not: the net under the hints of `waiting`."""
+"""How often it looks at the lists of lesser priority, too, and promotes what it did not know to be due."""
 WATCH_AGAIN_SECONDS = 0.1
 """After a watched list filled and there was nothing to claim."""
 ACK_SECONDS = 0.005
@@ -49,7 +51,7 @@ class Consumer:
         self.outbox = Outbox(self._member)
         self._wire: Wire | None = None
         self._waiting: Waiting | None = None
-        self._renew_at = self._sweep_at = self._promote_at = 0.0
+        self._renew_at = self._look_at = self._sweep_at = self._promote_at = 0.0
         self._watch_at = 0.0
         self._delivered = 0
         self._moved = self._changed = self._closing = self._retired = False
@@ -115,7 +117,10 @@ class Consumer:
             wanted += [(calls.renew(self._member.consumer, self._member.lease_ms), ignore), (calls.reap(), self._reaped)]
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_SECONDS
-            self._fetch.look = self._fetch.everywhere = True
+            self._fetch.everywhere = True
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            self._fetch.look = True
         if now >= self._promote_at:
             self._promote_at = now + SWEEP_SECONDS
             wanted.append((calls.promote(), self._promoted))

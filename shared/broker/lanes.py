@@ -5,6 +5,7 @@ only spreads the work, so two consumers that disagree for a moment may wait for 
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ import orjson
 from shared.topology import MESSAGES, STORE_MESSAGES, lane_number, lane_of, lane_queue
 
 
+@cache
 def is_single_active(queue: str) -> bool:
     """Whether order matters in ``queue``: a lane, or the plain producers' ``messages``."""
     return queue == MESSAGES or lane_number(queue) is not None

@@ -16,8 +16,8 @@ from kombu.transport import redis as kombu_redis
 
 from shared.broker.channel import Channel, SentinelChannel
 
-TICK_SECONDS_MAX = 0.5
-"""The event loop comes round at least this often, so that leases and sweeps are on time."""
+TICK_SECONDS_MAX = 0.25
+"""The event loop comes round at least this often, so that leases and looks are on time."""
 
 
 class Poller(kombu_redis.MultiChannelPoller):

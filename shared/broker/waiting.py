@@ -1,7 +1,7 @@
 """Why an idle consumer looks again at once: a producer of ours said so, or the watched list is no longer empty.
 
-Both are hints. What is missed (a cut link, a full Redis, a stock producer writing straight to a lane) the transport's slow
-sweep finds, so a failure here is never raised: the hint is set up again at a later tick.
+Both are hints. What is missed (a cut link, a full Redis, a stock producer writing straight to a lane) the consumer's regular
+look finds, so a failure here is never raised: the hint is set up again at a later tick.
 """
 
 # Kombu is typed in part.
@@ -85,7 +85,7 @@ class Waiting:
         self._watching = False
         try:
             return self._watcher.connection.read_response() is not None
-        except redis.ResponseError:  # Redis is full: only the sweep is left
+        except redis.ResponseError:  # Redis is full: only the regular look is left
             return False
         except redis.RedisError:
             self._watcher.connection.disconnect()

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 
 from shared.broker import keys
-from tests.broker_worker import ROOT
+from tests.broker_worker import ROOT, Worker
 from tests.redis_server import EMBEDDED, RedisServer, running
 from tests.waiting import eventually
 
@@ -203,6 +204,19 @@ def test_a_full_redis_is_drained_and_leases_hold(
     assert (holder.process.poll(), watcher.process.poll()) == (None, None)
 
 
+def test_a_consumer_that_starts_while_redis_is_full_drains_it(
+    consume: Callable[..., Consumer], broker: RedisServer, effects: RedisServer
+) -> None:
+    sent = [f"{number:05d}" for number in range(50)]
+    publish(broker.client, "messages.00", *sent)
+    broker.client.config_set("maxmemory", "1")
+    victim = consume("messages.00", seconds=0.01)
+    eventually("it works", lambda: len(effects_of(effects)) >= 5)
+    victim.kill()
+    consume("messages.00")
+    eventually("all are handled", lambda: handled(broker, effects, sent), within=RECOVERY_SECONDS)
+
+
 class Proxy:
     """Passes bytes between clients and a server until it is told to fall silent; connections stay open."""
 
@@ -250,4 +264,24 @@ def test_a_half_open_connection_is_replaced(consume: Callable[..., Consumer], br
         publish(broker.client, "messages.00", "after")
         eventually("it works again", lambda: "after" in effects_of(effects) and settled(broker.client), within=60)
     finally:
+        proxy.close()
+
+
+@pytest.mark.skipif(ROUNDS == 1, reason="half a minute: in the long form only")
+def test_a_celery_worker_behind_a_half_open_connection_comes_back(broker: RedisServer, tmp_path: Path) -> None:
+    proxy: Any = Proxy(broker.port)
+    producer, notes = Celery(broker=broker.url), redis.Redis(port=broker.port, db=1, socket_timeout=5)
+    worker = None
+    try:
+        worker = Worker(f"redis://127.0.0.1:{proxy.port}/0", tmp_path, "halfopen", "-c", "2", "-E")
+        producer.send_task("note", args=[1], queue="work")
+        eventually("it works", lambda: notes.llen("done") == 1)
+        proxy.silent.set()
+        producer.send_task("note", args=[2], queue="work")
+        eventually("it works again", lambda: b"2" in notes.lrange("done", 0, -1), within=60)
+        eventually("all is settled", lambda: settled(broker.client))
+        assert worker.process.poll() is None
+    finally:
+        if worker is not None:
+            worker.end()
         proxy.close()

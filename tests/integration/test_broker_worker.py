@@ -194,6 +194,21 @@ def test_what_stock_celery_would_drop_is_set_aside(start: StartWorker, producer:
     eventually("nothing is left claimed", lambda: not client.keys(keys.CLAIMS + "*"))
 
 
+def test_a_worker_that_starts_while_redis_is_full_drains_it(
+    start: StartWorker, producer: Celery, client: redis.Redis, notes: redis.Redis
+) -> None:
+    for _ in range(30):
+        producer.send_task("unknown", queue="work")  # a known one could not note that it ran
+    client.config_set("maxmemory", "1")
+    try:
+        worker = start("full")
+        eventually("all are settled", lambda: client.llen("work") == 0 and client.llen(keys.REFUSED + "work") == 30)
+        assert worker.stop() == 0
+    finally:
+        client.config_set("maxmemory", "0")
+    assert not client.exists(keys.CONSUMERS)
+
+
 def test_an_idle_worker_is_idle_and_awake(start: StartWorker, producer: Celery, notes: redis.Redis) -> None:
     process = psutil.Process(start("idle").process.pid)
     send(producer, 0)
