@@ -180,7 +180,9 @@ def test_plain_messages_are_forwarded_to_their_lanes_in_order(
     assert not client.exists(keys.HELD, "messages")
 
 
-def test_what_stock_celery_would_drop_is_set_aside(start: StartWorker, producer: Celery, client: redis.Redis, notes: redis.Redis) -> None:
+def test_what_stock_celery_would_drop_is_set_aside(
+    start: StartWorker, producer: Celery, client: redis.Redis, notes: redis.Redis
+) -> None:
     start("refusing")
     client.lpush("messages", b"\xff garbage", b"[1]", b'{"properties": 1}')
     producer.send_task("unknown", queue="messages")

@@ -7,87 +7,29 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 import redis
 
-from shared.db.session import transact
-from shared.store import accounts, channels
-from tests import signing
 from tests.conftest import RunningStack
-from tests.factory import as_json
-from tests.foreground import Foreground, foreground
+from tests.foreground import foreground
+from tests.running_ingress import Ingress, Reply, running
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import eventually
-from workers.local.ports import choose
-
-
-class Reply(NamedTuple):
-    status: int
-    body: bytes
-    retry_after: str | None
-
-
-class Ingress(NamedTuple):
-    """A running ingress and who it knows."""
-
-    process: Foreground
-    port: int
-    api_key: str
-    channel: channels.NewChannel
-
-    def request(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            return Reply(answer.status, answer.read(), answer.getheader("retry-after"))
-        finally:
-            connection.close()
-
-    def webhook(self, name: str) -> Reply:
-        body = json.dumps({"type": "message.created", "data": as_json(name)}).encode()
-        return self.request("POST", f"/v1/webhooks/{self.channel.id}", body, signing.standard(body, self.channel.secret))
-
-    def message(self, name: str) -> Reply:
-        headers = {"Authorization": f"Bearer {self.api_key}"}
-        return self.request("POST", "/v1/messages", json.dumps(as_json(name)).encode(), headers)
-
-    def ready(self) -> Reply:
-        return self.request("GET", "/readyz")
-
 
 StartIngress = Callable[..., Ingress]
 
 
 @pytest.fixture
 def start(clean: RunningStack) -> Iterator[StartIngress]:
-    """Starts an ingress on a free port; ended with the test."""
-    running = []
-
-    @contextmanager
-    def ingress(**environment: str) -> Iterator[Ingress]:
-        account = transact(lambda session: accounts.create(session, "tenant"))
-        channel = transact(lambda session: channels.add(session, account.id, "standard"))
-        port = choose(0)
-        settings = {**clean.environment, "HEADRACE_INGRESS_PORT": str(port), **environment}
-        with foreground("ingress", settings) as process:
-            eventually("it answers", lambda: process.answers(f"http://127.0.0.1:{port}/livez"), within=30)
-            yield Ingress(process, port, account.api_key, channel)
-
-    def begin(**environment: str) -> Ingress:
-        context = ingress(**environment)
-        running.append(context)
-        return context.__enter__()
-
-    yield begin
-    for context in running:
-        context.__exit__(None, None, None)
+    """Starts an ingress; ended with the test."""
+    with ExitStack() as started:
+        yield lambda **environment: started.enter_context(running({**clean.environment, **environment}))
 
 
 @pytest.fixture
@@ -214,7 +156,7 @@ def test_what_waits_for_the_broker_when_it_is_told_to_end_is_still_answered(
     replies: list[Reply] = []
     sender = threading.Thread(target=lambda: replies.append(ingress.webhook("during")))
     sender.start()
-    eventually("the request is under way", lambda: _open_connections(ingress) == 1)
+    eventually("the request is under way", lambda: ingress.open_connections() == 1)
     ingress.process.process.terminate()
     eventually("it drains", lambda: "draining" in ingress.process.log)
     proxy.flow()
@@ -222,12 +164,6 @@ def test_what_waits_for_the_broker_when_it_is_told_to_end_is_still_answered(
     assert [reply.status for reply in replies] == [202]
     assert ingress.process.process.wait(5) == 0
     assert len(waiting(broker, "webhooks")) == 2
-
-
-def _open_connections(ingress: Ingress) -> int:
-    listed = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
-    local, established = f":{ingress.port:04X}", "01"
-    return sum(1 for line in listed if line.split()[1].endswith(local) and line.split()[3] == established)
 
 
 def test_a_dependency_that_hangs_does_not_hold_up_the_end(
@@ -240,7 +176,7 @@ def test_a_dependency_that_hangs_does_not_hold_up_the_end(
     database_link[0].stall()
     sender = threading.Thread(target=_post_and_be_cut_off, args=(ingress,))
     sender.start()
-    eventually("the request is under way", lambda: _open_connections(ingress) == 1)
+    eventually("the request is under way", lambda: ingress.open_connections() == 1)
     assert ingress.process.stop(within=6) == 0
     sender.join(10)
 

@@ -6,8 +6,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,93 +15,23 @@ import redis
 from sqlalchemy import text
 
 from loadgen.senders import CeleryLink, NotAccepted
-from shared.clock import utc_now, wall_seconds
+from shared.clock import utc_now
 from shared.db.engine import close_engine, use_pool_of
-from shared.db.session import read_session, transact
+from shared.db.session import transact
 from shared.errors import HeadraceError
-from shared.message import Message, decode_message, decode_queued
+from shared.message import Message, decode_queued
 from shared.settings import settings
-from shared.store import accounts, channels, dead_letters, messages
+from shared.store import dead_letters, messages
 from shared.store.dead_letters import Letter
 from shared.store.messages import Arrival
 from shared.topology import MESSAGES
-from tasks.sources import standard
 from tests.conftest import RunningStack
 from tests.factory import count, message
+from tests.stand_in import serving
 from workers.cli.main import cli
+from workers.local.ports import choose
 
-PORT = 20251
-
-Accept = Callable[[str, Message], int]
-"""(account, message) to the HTTP status."""
-
-
-class StandIn:
-    """The ingress's two ways in; ``accept`` decides what becomes of a message before it is answered."""
-
-    def __init__(self, accept: Accept) -> None:
-        self._accept = accept
-
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while lines := await _head(reader):
-            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:] if line)}
-            body = await reader.readexactly(int(headers["content-length"]))
-            path = lines[0].split()[1]
-            status = 200 if path == "/livez" else await asyncio.to_thread(self._status, path, headers, body)
-            writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\n{{}}".encode())
-        writer.close()
-
-    def _status(self, path: str, headers: dict[str, str], body: bytes) -> int:
-        with read_session() as session:
-            if path == "/v1/messages":
-                account_id = accounts.id_of_key(session, accounts.hash_of(headers["authorization"].removeprefix("Bearer ")))
-                channel = None
-            else:
-                channel = channels.find(session, path.removeprefix("/v1/webhooks/"))
-                account_id = channel.account_id if channel else None
-        assert account_id
-        message = decode_message(body) if channel is None else _parsed(headers, body, channel.secrets)
-        return self._accept(account_id, message)
-
-
-async def _head(reader: asyncio.StreamReader) -> list[str]:
-    try:
-        return (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return []
-
-
-def _parsed(headers: dict[str, str], body: bytes, secrets: tuple[str, ...]) -> Message:
-    standard.verify(headers, body, secrets, wall_seconds())
-    message = standard.parse("message.created", body)
-    assert message
-    return message
-
-
-@contextmanager
-def serving(accept: Accept) -> Iterator[None]:
-    """A StandIn on PORT, in a thread."""
-    ready, loop = threading.Event(), asyncio.new_event_loop()
-
-    async def serve() -> None:
-        server = await asyncio.start_server(StandIn(accept).answer, "127.0.0.1", PORT)
-        stop.append(asyncio.current_task())
-        ready.set()
-        await server.serve_forever()
-
-    def work() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner, pytest.raises(asyncio.CancelledError):
-            runner.run(serve())
-
-    stop: list[Any] = []
-    thread = threading.Thread(target=work)
-    thread.start()
-    assert ready.wait(10)
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(stop[0].cancel)
-        thread.join(10)
+PORT = choose(0)
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +67,7 @@ def number(message: Message) -> int:
 
 @pytest.mark.parametrize("via", ["webhook", "api"])
 def test_a_sound_fleet_gets_a_clean_account_and_the_runs_accounts_are_removed(via: str, tmp_path: Path) -> None:
-    with serving(store):
+    with serving(store, PORT):
         load("--via", via, "--json", str(tmp_path / "report.json"))
     report = written(tmp_path / "report.json")
     assert report["clean"]
@@ -203,7 +132,7 @@ def test_a_message_that_was_acknowledged_and_not_stored_is_reported_and_the_acco
     def lose_some(account_id: str, message: Message) -> int:
         return 202 if number(message) in (10, 20) else store(account_id, message)
 
-    with serving(lose_some), pytest.raises(HeadraceError, match=r"^2 messages lost$"):
+    with serving(lose_some, PORT), pytest.raises(HeadraceError, match=r"^2 messages lost$"):
         load("--patience", "1", "--json", str(tmp_path / "report.json"))
     report = written(tmp_path / "report.json")
     assert not report["clean"]
@@ -223,7 +152,7 @@ def test_messages_stored_in_another_order_than_sent_are_reported() -> None:
             store(*first)
         return 202
 
-    with serving(swap), pytest.raises(HeadraceError, match=r"\d+ messages? reordered"):
+    with serving(swap, PORT), pytest.raises(HeadraceError, match=r"\d+ messages? reordered"):
         load("--patience", "1")
 
 
@@ -234,7 +163,7 @@ def test_a_conversation_that_counts_wrongly_is_reported() -> None:
             transact(lambda session: session.execute(text("UPDATE conversations SET message_count = message_count + 1")))
         return 202
 
-    with serving(count_twice), pytest.raises(HeadraceError, match=r"conversations? miscounted"):
+    with serving(count_twice, PORT), pytest.raises(HeadraceError, match=r"conversations? miscounted"):
         load("--patience", "1")
 
 
@@ -247,7 +176,7 @@ def test_a_dead_letter_is_no_loss_also_when_only_its_body_names_the_message(tmp_
         transact(lambda session: dead_letters.bury(session, [letter]))
         return 202
 
-    with serving(bury_some):
+    with serving(bury_some, PORT):
         load("--json", str(tmp_path / "report.json"))
     report = written(tmp_path / "report.json")
     assert (report["stored"], report["dead_lettered"], report["lost"], report["clean"]) == (90, 10, 0, True)
@@ -264,7 +193,7 @@ def test_a_503_is_answered_with_the_same_message_again_whether_or_not_it_was_tak
             return 503
         return store(account_id, message)
 
-    with serving(refuse_once):
+    with serving(refuse_once, PORT):
         load("--json", str(tmp_path / "report.json"))
     report = written(tmp_path / "report.json")
     assert (report["accepted"], report["rejected"], report["refusals"], report["clean"]) == (100, 0, {"503": 100}, True)
@@ -276,7 +205,7 @@ def test_an_interrupt_ends_the_sending_and_what_was_sent_is_accounted_for(tmp_pa
             os.kill(os.getpid(), signal.SIGINT)
         return store(account_id, message)
 
-    with serving(interrupt):
+    with serving(interrupt, PORT):
         load("--duration", "60", "--json", str(tmp_path / "report.json"))
     report = written(tmp_path / "report.json")
     assert 30 <= report["accepted"] == report["stored"] == report["sent"] < 1_000
@@ -285,7 +214,7 @@ def test_an_interrupt_ends_the_sending_and_what_was_sent_is_accounted_for(tmp_pa
 
 def test_a_run_in_which_nothing_was_accepted_fails() -> None:
     with (
-        serving(lambda _account, _message: 401),
+        serving(lambda _account, _message: 401, PORT),
         pytest.raises(HeadraceError, match=r"^no message was accepted \(401 100 times\)$"),
     ):
         load("--patience", "1")
