@@ -5,6 +5,10 @@ BIN    := .venv/bin
 export UV_LINK_MODE ?= copy
 # Bytecode at install, once: a start without it takes several seconds longer.
 export UV_COMPILE_BYTECODE ?= 1
+# Trust what the system trusts, as pip does: behind a company's proxy that is more than uv's own list. A bare machine has no list.
+ifneq ($(wildcard /etc/ssl/certs/*.crt /etc/ssl/cert.pem /etc/pki/tls/certs/*),)
+export UV_SYSTEM_CERTS ?= 1
+endif
 
 .PHONY: help up down test load bench lint format lock clean
 
