@@ -5,7 +5,7 @@ from kombu import Queue, serialization
 
 from shared.broker import transport
 from shared.settings import settings
-from shared.topology import MAINTENANCE, MESSAGES, STORE_MESSAGES, all_queues
+from shared.topology import MAINTENANCE, MESSAGES, STORE_MESSAGES
 
 _settings = settings()
 
@@ -25,11 +25,13 @@ broker_transport_options = {
     "lease_seconds": _settings.lease_seconds,
     "lanes": _settings.lanes,
     "socket_timeout": _settings.broker_timeout_seconds,  # kombu's default, none, blocks for ever on a half-open link
+    "master_name": _settings.broker_master,  # only for sentinel://
     "socket_keepalive": True,
     "health_check_interval": 10,  # seconds; finds a link that died without a reset
 }
 
-task_queues = [Queue(name) for name in all_queues(_settings.lanes)]
+# Each with a key of its own: queues that shared the default one would all get whatever is sent by exchange.
+task_queues = [Queue(name, routing_key=name) for name in _settings.queues]
 task_routes = {STORE_MESSAGES: {"queue": MESSAGES}}  # webhooks come from the ingress alone, straight to their lanes
 task_default_queue = MAINTENANCE  # a task without a route is never mistaken for a customer's message
 task_create_missing_queues = False  # a misspelt queue is an error, not a list that nobody reads

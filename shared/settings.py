@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.errors import ConfigurationError
+from shared.topology import all_queues
 
 PREFIX = "HEADRACE_"
 FLEET_FILE = "fleet.json"
@@ -45,7 +46,8 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path(".headrace"), description="holds every file that `headrace up` writes")
     database_url: str = Field("", description="postgresql://user:password@host/name; empty: the embedded server")
-    broker_url: str = Field("", description="redis://, rediss:// of the broker; empty: the embedded server")
+    broker_url: str = Field("", description="redis://, rediss://, redis+socket://, sentinel:// of the broker; empty: embedded")
+    broker_master: str = Field("mymaster", description="what the Sentinels of a sentinel:// URL call the broker")
     cache_url: str = Field("", description="redis:// of the cache, another server than the broker; empty: embedded")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="of every process")
 
@@ -58,13 +60,18 @@ class Settings(BaseSettings):
     metrics_dir: str = Field("", description="directory where processes share counters; empty: each on its own")
     ready_file: str = Field("", description="file a worker touches once it consumes; for supervisors")
 
+    task_modules: str = Field("", description="modules with batch tasks of your own, comma-separated; a worker imports them")
+    task_queues: str = Field(
+        "", pattern=r"^([a-z][a-z0-9_-]*(,[a-z][a-z0-9_-]*)*)?$", description="queues of these tasks: `a` for a task named `a.b`"
+    )
+
     lanes: int = Field(32, ge=1, le=256, description="order lanes of the fleet; a sweep visits each, hence the bound")
     worker_children: int = Field(2, ge=1, le=32, description="children of a store worker: one a core on the reference machine")
     prefetch_messages: int = Field(
-        400, ge=1, le=10_000, description="messages a worker holds unsettled: one full batch running and one waiting"
+        1_600, ge=1, le=10_000, description="messages a worker holds unsettled: for each child a full batch running and one waiting"
     )
     batch_messages_max: int = Field(
-        200, ge=1, le=1_000, description="messages in one batch: a larger one wins no rate and costs latency"
+        400, ge=1, le=1_000, description="messages in one batch: half as many cost a fifth of the rate, twice as many win little"
     )
     batch_bytes_max: int = Field(
         8 * 2**20, ge=2**20, le=64 * 2**20, description="bytes of bodies in one batch: bounds a child's memory"
@@ -96,6 +103,21 @@ class Settings(BaseSettings):
         cls, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource, **more: PydanticBaseSettingsSource
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (more["init_settings"], more["env_settings"], FleetFile(settings_cls))
+
+    @property
+    def own_modules(self) -> list[str]:
+        """`task_modules`, apart."""
+        return [name.strip() for name in self.task_modules.split(",") if name.strip()]
+
+    @property
+    def own_queues(self) -> list[str]:
+        """`task_queues`, apart."""
+        return [name for name in self.task_queues.split(",") if name]
+
+    @property
+    def queues(self) -> list[str]:
+        """Every queue of the fleet."""
+        return all_queues(self.lanes, self.own_queues)
 
     def required(self, name: str) -> str:
         """The URL called ``name``, or ConfigurationError that says how to get one."""

@@ -1,8 +1,8 @@
 """The parent's side of batch tasks: collect messages, give each pool slot a batch, settle what comes back.
 
-Celery hands every message of a batch task to `strategy` before a request is built; nothing is decoded here. A slot flushes as
-soon as it is idle, so a batch is what arrived while the last one ran: small when there is little, full under load. Everything
-runs on the worker's event loop, in one thread.
+The channel hands over a lane's messages undecoded (`receive`); of other queues, Celery hands every message of a batch task to
+`strategy` before a request is built. A slot flushes as soon as it is idle, so a batch is what arrived while the last one ran:
+small when there is little, full under load. Everything runs on the worker's event loop, in one thread.
 """
 
 from collections import Counter
@@ -12,15 +12,16 @@ from typing import Any
 from celery import bootsteps
 from celery.worker.consumer.tasks import Tasks
 
+from shared.broker.calls import Claim
 from shared.broker.lanes import is_single_active
 from shared.clock import monotonic_seconds, wall_seconds
 from shared.log import get_logger
 from shared.metrics import REDELIVERIES
 from shared.outcome import Retry
 from shared.settings import settings
-from shared.topology import kind_of
 from tasks import arrival, measure
-from tasks.batch import Failed, Settled, describe, run
+from tasks.batch import Failed, Settled, run
+from tasks.fault import describe
 from tasks.flight import Flight
 from tasks.pins import Pins
 from tasks.slot import Pending, Slot
@@ -56,17 +57,23 @@ class Collector:
         self._flush_due = False
         self._wake_at = 0.0  # when the next planned flush comes; one timer, however many messages wait
 
-    def collect(self, message: Any, task: str, *, verdict: str = "") -> None:
+    def receive(self, channel: Any, queue: str, claim: Claim, verdict: str = "") -> None:
         """Take one message in; it runs when its slot is free. With ``verdict`` it is buried for that reason instead."""
-        pending = arrival.pending(message, task, verdict, self._messages_max)
+        pending = arrival.pending(channel, queue, claim, verdict, self._messages_max)
         if pending.suspect:
-            REDELIVERIES.labels(kind_of(pending.queue)).inc()
-        self._pins.pin(pending.queue).add(pending)
+            REDELIVERIES.labels(pending.kind).inc()
+        self._pins.pin(queue).add(pending)
         self._flush_soon()
 
+    def collect(self, message: Any, *, verdict: str = "") -> None:
+        """The same for a message that came through kombu."""
+        delivery = message.delivery_info
+        self.receive(message.channel, delivery["queue"], delivery["claim"], delivery["refused"] or verdict)
+
     def start(self) -> None:
-        """A connection is there."""
+        """A connection is there: from now on its channel's messages come here."""
         self._stopped = False
+        self._consumer.task_consumer.channel.receiver = self.receive
 
     def stop(self) -> None:
         """Hand back what waits. With the connection gone the claims are lost, and what a child runs goes on unsettled; at a
@@ -77,7 +84,7 @@ class Collector:
             for pending in waiting:
                 self._pins.release(pending.queue)
             if waiting:
-                waiting[0].message.channel.give_back([pending.message.delivery_tag for pending in waiting])
+                waiting[0].channel.give_back([pending.token for pending in waiting])
             return
         self._generation += 1
         self._pins.clear()
@@ -106,7 +113,7 @@ class Collector:
                 self._consumer.timer.call_after(max(0.01, wake - now), self._flush_soon)
 
     def _start(self, number: int, slot: Slot, batch: list[Pending]) -> None:
-        flight = Flight(batch[0].task, batch, slot, self._consumer.hostname, self._consumer.event_dispatcher)
+        flight = Flight(batch, slot, self._consumer.hostname, self._consumer.event_dispatcher)
         generation = self._generation
 
         def landed(answer: Settled | Failed | None, lost: str = "") -> None:
@@ -114,12 +121,12 @@ class Collector:
             self._land(flight, answer, lost, current=generation == self._generation)
 
         if len(batch) == 1 and batch[0].suspect:
-            batch[0].message.channel.mark_alone([batch[0].message.delivery_tag])
+            batch[0].channel.mark_alone([batch[0].token])
         self._flights[number] = flight
         flight.take_off()
         self._consumer.pool.apply_async(
             run,
-            (flight.name, [pending.wire() for pending in batch], self._consumer.hostname),
+            ([pending.wire() for pending in batch], self._consumer.hostname),
             callback=landed,
             error_callback=lambda failure: landed(None, describe(failure.exception)),
             accept_callback=flight.on_accepted,
@@ -148,19 +155,20 @@ class Collector:
         self._flush_soon()
 
     def _settle(self, flight: Flight, answer: Settled, now: float) -> Counter[str]:
-        retries = []
+        retries, done = [], []
         for pending, outcome in zip(flight.members, answer.outcomes, strict=True):
             if isinstance(outcome, Retry) and is_single_active(pending.queue):
                 retries.append((pending, outcome))
                 continue
             self._pins.release(pending.queue)
             if isinstance(outcome, Retry):
-                pending.message.channel.delay(pending.message.delivery_tag, outcome.after)
+                pending.channel.delay(pending.token, outcome.after)
             else:
-                pending.message.ack_log_error(log, self._consumer.connection_errors)
+                done.append(pending.token)
+        flight.members[0].channel.settle(done)
         if retries:
             flight.slot.retried(retries, now, wall_seconds())
-        counts = measure.settled(flight, answer)
+        counts = measure.settled(flight.kind, answer.outcomes, answer.seconds)
         log.info("batch settled", task=flight.name, size=len(flight.members), seconds=round(answer.seconds, 4), **counts)
         return counts
 
@@ -191,6 +199,6 @@ def strategy(task: Any, app: Any, consumer: Any) -> Callable[..., None]:
     """Celery's hook: what to do with a message of a batch task."""
 
     def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> None:
-        consumer.collector.collect(message, task.name)
+        consumer.collector.collect(message)
 
     return handle

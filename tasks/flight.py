@@ -12,7 +12,7 @@ from uuid import uuid4
 from celery.worker import state
 
 from shared.clock import wall_seconds
-from shared.topology import kind_of
+from shared.topology import TASK_OF_KIND
 from tasks.slot import Pending, Slot
 
 
@@ -20,7 +20,6 @@ class Flight:
     """One batch between the parent and a child.
 
     Args:
-        task: the batch task's name.
         members: its messages, in order.
         slot: the slot it occupies.
         hostname: the worker's name.
@@ -29,9 +28,10 @@ class Flight:
 
     acknowledged = False
 
-    def __init__(self, task: str, members: Sequence[Pending], slot: Slot, hostname: str, dispatcher: Any) -> None:
+    def __init__(self, members: Sequence[Pending], slot: Slot, hostname: str, dispatcher: Any) -> None:
         self.id = str(uuid4())
-        self.name = task
+        self.kind = members[0].kind
+        self.name = TASK_OF_KIND.get(self.kind, self.kind)
         self.members = members
         self.slot = slot
         self.hostname = hostname
@@ -39,11 +39,6 @@ class Flight:
         self.time_start: float | None = None
         self._received = wall_seconds()
         self._dispatcher = dispatcher if dispatcher and dispatcher.enabled else None
-
-    @property
-    def kind(self) -> str:
-        """The kind of its queues: a batch spans lanes, never kinds."""
-        return kind_of(self.members[0].queue)
 
     @property
     def accepted(self) -> bool:

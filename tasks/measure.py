@@ -1,26 +1,28 @@
-"""The metrics of a settled batch, taken in the parent once a batch."""
+"""The metrics of a batch: what the parent knows once it is settled, and what a child knows of its messages."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 from shared.metrics import BATCH_SECONDS, BATCH_SIZE, END_TO_END_SECONDS, MESSAGES
-from shared.outcome import DeadLetter, Discard, Done, Retry
-from shared.producer import VIA
-from tasks.batch import Settled
-from tasks.flight import Flight
+from shared.outcome import DeadLetter, Discard, Done, Outcome, Retry
 
-LABELS = {Done: "done", Retry: "retry", Discard: "discarded", DeadLetter: "dead_letter"}
+LABELS: dict[type, str] = {Done: "done", Retry: "retry", Discard: "discarded", DeadLetter: "dead_letter"}
+
+VIAS = ("webhook", "api")
+"""What our own producers say; everybody else's messages came by Celery."""
 
 
-def settled(flight: Flight, answer: Settled) -> Counter[str]:
-    """Record the batch; returns how many messages had which outcome."""
-    counts = Counter(LABELS[type(outcome)] for outcome in answer.outcomes)
+def settled(kind: str, outcomes: Iterable[Outcome], seconds: float) -> Counter[str]:
+    """Record a batch; returns how many messages had which outcome."""
+    counts = Counter(LABELS[type(outcome)] for outcome in outcomes)
     for label, count in counts.items():
-        MESSAGES.labels(flight.kind, label).inc(count)
-    BATCH_SIZE.labels(flight.kind).observe(len(flight.members))
-    BATCH_SECONDS.labels(flight.kind).observe(answer.seconds)
-    for pending, outcome in zip(flight.members, answer.outcomes, strict=True):
-        if isinstance(outcome, Done):
-            via = pending.headers.get(VIA)
-            label = via if via in ("webhook", "api") else "celery"
-            END_TO_END_SECONDS.labels(label).observe(max(0.0, answer.ended_at - pending.received_at))
+        MESSAGES.labels(kind, label).inc(count)
+    BATCH_SIZE.labels(kind).observe(counts.total())
+    BATCH_SECONDS.labels(kind).observe(seconds)
     return counts
+
+
+def committed(ages: Iterable[tuple[str, float]]) -> None:
+    """Record for each message that is done its way in and the seconds from accepted to committed."""
+    for via, seconds in ages:
+        END_TO_END_SECONDS.labels(via if via in VIAS else "celery").observe(max(0.0, seconds))

@@ -15,7 +15,8 @@ from typing import Any
 from shared.clock import from_epoch
 from shared.outcome import Retry
 from shared.retry import backoff_seconds
-from tasks.batch import Wire
+from shared.topology import kind_of
+from tasks.member import Wire
 
 LANE_WAIT_SECONDS_MAX = 10.0
 """A message may hold its lane for this long in all by Retry; then it is a dead letter and the lane goes on."""
@@ -29,20 +30,20 @@ class Pending:
     """A message in the worker's hands, with what has happened to it so far.
 
     Args:
-        task: the batch task's name.
         queue: its lane; messages of one lane keep their order.
-        message: kombu's message, to be acknowledged.
+        token: the claim's, by which it is settled.
+        payload: as it stood in the queue.
+        claimed_at: wall-clock seconds.
+        channel: `shared.broker.channel.Channel`, whose claim it is.
         limit: the largest batch that it may run in, 1 or more.
         suspect: a worker died with it, so it is marked in the broker while it runs alone.
     """
 
-    task: str
     queue: str
-    task_id: str
-    headers: dict[str, Any]
-    body: bytes
-    received_at: float
-    message: Any
+    token: str
+    payload: bytes
+    claimed_at: float
+    channel: Any
     limit: int
     suspect: bool = False
     raised_alone: int = 0
@@ -53,7 +54,12 @@ class Pending:
 
     def wire(self) -> Wire:
         """What a child needs of it."""
-        return Wire(self.queue, self.task_id, self.headers, self.body, self.received_at, self.history, self.verdict)
+        return Wire(self.queue, self.token, self.payload, self.claimed_at, self.history, self.verdict)
+
+    @property
+    def kind(self) -> str:
+        """A batch is of one kind."""
+        return kind_of(self.queue)
 
     def give_up(self, reason: str) -> None:
         """The next batch buries it, alone: its neighbours are not to wait for it."""
@@ -70,7 +76,7 @@ class Slot:
 
     Args:
         messages_max: messages in one batch.
-        bytes_max: bytes of bodies in one batch; a larger single message still runs, alone.
+        bytes_max: bytes of payloads in one batch; a larger single message still runs, alone.
         attempts_max: runs alone before a message whose handler raises is given up.
         worker: the worker's name, for histories.
     """
@@ -83,7 +89,7 @@ class Slot:
         self.running = False
         self.outages = 0
         self.paused_until = 0.0
-        self._waiting: dict[str, deque[Pending]] = {}  # by task; the first one has its turn
+        self._waiting: dict[str, deque[Pending]] = {}  # by kind; the first one has its turn
         self._held: dict[str, float] = {}  # lane: when it may go on
 
     def __len__(self) -> int:
@@ -91,7 +97,7 @@ class Slot:
 
     def add(self, pending: Pending) -> None:
         """One more message, behind the others of its lane."""
-        self._waiting.setdefault(pending.task, deque()).append(pending)
+        self._waiting.setdefault(pending.kind, deque()).append(pending)
 
     def clear(self) -> list[Pending]:
         """Forget all that waits, and return it: its claims are lost, or to be given back."""
@@ -101,15 +107,15 @@ class Slot:
         return waiting
 
     def next_batch(self, now: float) -> list[Pending]:
-        """What to run now: members of one task, at most the smallest of their limits; empty when there is nothing."""
+        """What to run now: members of one kind, at most the smallest of their limits; empty when there is nothing."""
         if self.running or now < self.paused_until:
             return []
         self._held = {lane: until for lane, until in self._held.items() if until > now}
-        for task in list(self._waiting):
-            waiting = self._waiting.pop(task)
+        for kind in list(self._waiting):
+            waiting = self._waiting.pop(kind)
             batch = self._take(waiting)
             if waiting:
-                self._waiting[task] = waiting  # to the end: the other task has its turn
+                self._waiting[kind] = waiting  # to the end: the other kind has its turn
             if batch:
                 self.running = True
                 return batch
@@ -131,7 +137,7 @@ class Slot:
                 passed.append(waiting.popleft())
                 continue
             most = min(most, head.limit)
-            size += len(head.body)
+            size += len(head.payload)
             if batch and (len(batch) >= most or size > self.bytes_max):
                 break
             batch.append(waiting.popleft())
@@ -193,4 +199,4 @@ class Slot:
 
     def _put_back(self, batch: Iterable[Pending]) -> None:
         for pending in reversed(list(batch)):
-            self._waiting.setdefault(pending.task, deque()).appendleft(pending)
+            self._waiting.setdefault(pending.kind, deque()).appendleft(pending)

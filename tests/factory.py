@@ -8,8 +8,8 @@ from sqlalchemy import text
 
 from shared.clock import utc_now, wall_seconds
 from shared.db.session import read_session, transact
+from shared.envelope import Enqueued, envelope
 from shared.message import Author, Message, encode_queued
-from shared.producer import Enqueued, envelope
 from shared.store import accounts
 from shared.topology import STORE_MESSAGES, lane_of
 

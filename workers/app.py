@@ -1,13 +1,15 @@
 """The composition root: everything a worker is made of, in one place. `celery -A workers.app` works too."""
 
 from shared.app import app
+from shared.settings import settings
 from tasks import messages, webhooks
 from tasks.collector import CollectorStep
-from workers import lifecycle
+from workers import lifecycle, own_tasks
 
 BATCH_TASKS = (webhooks.store, messages.store)
 HOOKS = (lifecycle,)  # imported for the signals they connect
 
+own_tasks.load(settings())
 app.steps["consumer"].add(CollectorStep)
 
 __all__ = ["BATCH_TASKS", "HOOKS", "app"]

@@ -98,7 +98,7 @@ class Exporter:
         EXPORTER_UP.labels(target).set(up)
 
     def _read_queues(self) -> None:
-        states = by_kind(depths(self._broker, settings().lanes))
+        states = by_kind(depths(self._broker, settings().queues))
         self._set(QUEUE_DEPTH, {state.name: state.depth for state in states})
         self._set(QUEUE_IN_FLIGHT, {state.name: state.in_flight for state in states})
         self._set(QUEUE_OLDEST_SECONDS, {state.name: _age(state) for state in states})

@@ -5,7 +5,7 @@ A queue is four plain lists, one a priority; what is taken and not settled stand
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
 import orjson
@@ -13,8 +13,8 @@ import redis
 
 from shared.broker import keys
 from shared.clock import wall_seconds
-from shared.producer import ACCEPTED_AT
-from shared.topology import KINDS, all_queues, kind_of
+from shared.envelope import ACCEPTED_AT
+from shared.topology import kind_of
 
 
 class QueueState(NamedTuple):
@@ -32,9 +32,8 @@ class QueueState(NamedTuple):
     oldest_age_seconds: float | None
 
 
-def depths(broker: redis.Redis, lanes: int) -> list[QueueState]:
-    """Every queue of a fleet with so many lanes. Raises redis.RedisError when the broker does not answer."""
-    queues = all_queues(lanes)
+def depths(broker: redis.Redis, queues: Sequence[str]) -> list[QueueState]:
+    """The state of each of ``queues``. Raises redis.RedisError when the broker does not answer."""
     consumers = cast("list[bytes]", broker.zrange(keys.CONSUMERS, 0, -1))
     pipeline = broker.pipeline(transaction=False)
     for queue in queues:
@@ -59,7 +58,7 @@ def by_kind(states: Iterable[QueueState]) -> list[QueueState]:
     """The same, the lanes of a kind and the queue of its plain producers added up."""
     states = list(states)
     sums = []
-    for kind in KINDS:
+    for kind in dict.fromkeys(kind_of(state.name) for state in states):
         mine = [state for state in states if kind_of(state.name) == kind]
         ages = [state.oldest_age_seconds for state in mine if state.oldest_age_seconds is not None]
         depth, in_flight = sum(state.depth for state in mine), sum(state.in_flight for state in mine)

@@ -12,11 +12,11 @@ from uuid import NAMESPACE_OID, uuid5
 from shared.clock import monotonic_seconds
 from shared.db.models import DeadLetterRow
 from shared.db.session import read_session, transact
-from shared.producer import Enqueued, Producer, replayed
+from shared.envelope import Enqueued, replayed
+from shared.producer import Producer
 from shared.settings import settings
 from shared.store import dead_letters
 from shared.store.dead_letters import Filter
-from shared.topology import all_queues
 
 AT_ONCE_MAX = 50
 """Letters in memory and in one write to the broker: a body has up to 1 MiB."""
@@ -31,7 +31,7 @@ class Progress(NamedTuple):
 
 def is_replayable(letter: DeadLetterRow) -> bool:
     """False for what was never a Celery message of a queue: published again, it would fail again, or wait for nobody."""
-    return isinstance(letter.headers.get("task"), str) and letter.queue in all_queues(settings().lanes)
+    return isinstance(letter.headers.get("task"), str) and letter.queue in settings().queues
 
 
 def replay(

@@ -6,7 +6,7 @@ Kombu's names are kept where kombu or Celery look at them: the handler ``BRPOP``
 # Kombu is typed in part.
 # mypy: disable-error-code="no-untyped-call,assignment,override"
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from queue import Empty
 from time import monotonic
 from typing import Any
@@ -32,6 +32,10 @@ class WithoutTransactions(redis.Redis):
         return super().pipeline(transaction=False, shard_hint=shard_hint)
 
 
+Receiver = Callable[[Any, str, calls.Claim, str], None]
+"""Called with the channel, the queue, the claim, and why it is refused, or empty. Must not block."""
+
+
 class Channel(kombu_redis.Channel):
     """A kombu channel. Transport options of its own: ``lease_seconds``, ``lanes``, ``claim_bytes``."""
 
@@ -43,6 +47,8 @@ class Channel(kombu_redis.Channel):
     """The fleet's number of lanes; 0: this process reads none, and forwards nothing."""
     claim_bytes = calls.CLAIM_BYTES_MAX
     """Bytes of payload in one claim, and in flight before another: so about twice this in a worker."""
+    receiver: "Receiver | None" = None
+    """Takes lanes' messages, and what is refused, undecoded, in the place of kombu's callbacks."""
     socket_timeout = 5.0
     socket_connect_timeout = 5.0
 
@@ -98,6 +104,11 @@ class Channel(kombu_redis.Channel):
         if envelope is None:
             raise Empty
         return envelope
+
+    def settle(self, tokens: Iterable[str]) -> None:
+        """Acknowledge, with the next bulk ack; a token that is not this channel's any more is left alone."""
+        for token in tokens:
+            self.qos.ack(token)
 
     def give_back(self, tokens: Sequence[str]) -> None:
         """Return messages to the heads of their queues, in their order; no death is counted.

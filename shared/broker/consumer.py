@@ -18,7 +18,7 @@ from shared.broker.keys import lists_of
 from shared.broker.lanes import is_single_active
 from shared.broker.membership import Membership
 from shared.broker.outbox import Outbox
-from shared.broker.waiting import Waiting
+from shared.broker.waiting import ANSWER_SECONDS, WATCH_SECONDS, Waiting
 from shared.broker.wire import Sending, Wire, ignore
 from shared.log import get_logger
 
@@ -133,18 +133,19 @@ class Consumer:
         if self._closing:
             return self.outbox.give_back([message.token for message in answer.messages])
         if self._member.refresh(answer.epoch):
-            self._fetch.share(self._channel.active_queues, self._member.mine)
-        if not answer.messages and self._moved:  # the list is paused, or another's: do not ask again at once
+            self._share()
+        if answer.messages:
+            self._watch_at = 0.0
+        elif self._moved:  # the list is paused, or another's: do not ask again at once
             self._watch_at = monotonic() + WATCH_AGAIN_SECONDS
             self._alarm(WATCH_AGAIN_SECONDS)
         self._moved = False
         return deliver(self, answer)
 
     def _watch(self) -> None:
-        self._watch_at = float("inf")
-        watched = self._fetch.watched()
-        if watched is not None and self._waiting is not None:
-            self._waiting.watch(watched)
+        self._watch_at = monotonic() + WATCH_SECONDS + ANSWER_SECONDS + 1  # the answer comes before, or never
+        if self._waiting is not None:
+            self._waiting.watch(self._fetch.watched())
 
     def _reaped(self, answer: calls.Reaped) -> None:
         if answer.consumer:
@@ -173,8 +174,12 @@ class Consumer:
         self._member.release()
         queues = self._channel.active_queues
         self._member.join([queue for queue in queues if is_single_active(queue)])
-        self._fetch.share(queues, self._member.mine)
         self._changed = self._closing = False
+        self._share()
+
+    def _share(self) -> None:
+        self._fetch.share(self._channel.active_queues, self._member.mine)
+        self._watch_at = 0.0  # perhaps another list is to be watched
 
     def _links(self) -> tuple[Wire, Waiting]:
         channel = self._channel
@@ -233,6 +238,21 @@ class Consumer:
         if queue in self._channel.no_ack_queues:
             self._channel.qos.forget(token)
             self.outbox.settle(token)
+        return None
+
+    @property
+    def receives_raw(self) -> bool:
+        """Somebody takes lanes' messages undecoded."""
+        return self._channel.receiver is not None
+
+    def hand_over_raw(self, queue: str, message: calls.Claim, refused: str = "") -> None:
+        """Deliver to the channel's receiver."""
+        if queue not in self._channel.connection._callbacks:  # cancelled since it was claimed
+            return self.outbox.give_back([message.token])
+        self._channel.qos.sizes[message.token] = len(message.payload)
+        self._channel.qos.append(message, message.token)
+        self._delivered += 1
+        self._channel.receiver(self._channel, queue, message, refused)
         return None
 
     def take_one(self, queue: str) -> dict[str, Any] | None:

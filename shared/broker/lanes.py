@@ -1,4 +1,4 @@
-"""Lanes: which queues have a single active consumer, which of them are this consumer's, and where a message belongs.
+"""Lanes: which queues have a single active consumer, and which of them are this consumer's.
 
 Safety is the claim script's: a single-active queue is closed while another consumer holds a claim of it. What is decided here
 only spreads the work, so two consumers that disagree for a moment may wait for each other and never reorder anything.
@@ -6,11 +6,8 @@ only spreads the work, so two consumers that disagree for a moment may wait for 
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
-import orjson
-
-from shared.topology import MESSAGES, STORE_MESSAGES, lane_number, lane_of, lane_queue
+from shared.topology import MESSAGES, lane_number
 
 
 @cache
@@ -36,25 +33,3 @@ def assigned(consumer: str, members: Mapping[str, frozenset[str]]) -> frozenset[
         if readers[-1 if lane is None else lane % len(readers)] == consumer:
             mine.add(queue)
     return frozenset(mine)
-
-
-def lane_of_envelope(envelope: Mapping[str, Any], lanes: int) -> str | None:
-    """The lane queue of a plain producer's message, or None when it is not a ``messages.store`` with an order key.
-
-    The account and conversation in the body decide, never the header `headrace_lane`: anybody can write that, and a wrong one
-    would break the order of somebody's conversation. Whether the message keeps its contract is for the handler to judge.
-
-    Args:
-        envelope: what `envelope.decode` made.
-        lanes: the fleet's number of lanes.
-    """
-    try:
-        if envelope["headers"]["task"] != STORE_MESSAGES:
-            return None
-        message = orjson.loads(envelope["body"])[0][0]
-        account, conversation = message["account_id"], message["conversation_id"]
-        if not (isinstance(account, str) and isinstance(conversation, str)):
-            return None
-        return lane_queue(MESSAGES, lane_of(account, conversation, lanes))
-    except (ValueError, TypeError, LookupError, AttributeError):
-        return None

@@ -38,6 +38,7 @@ class Waiting:
         self._watcher = channel._create_client(asynchronous=True)
         self._pinged_at = self._heard_at = self._watching_since = 0.0
         self._watching = False
+        self._watched: str | None = None
 
     def listen(self) -> None:
         """Keep the subscription up."""
@@ -54,17 +55,21 @@ class Waiting:
         except redis.RedisError:
             self._listener.connection.disconnect()
 
-    def watch(self, name: str) -> None:
-        """Wait in the server until the list is not empty; nothing is removed. One wait at a time."""
+    def watch(self, name: str | None) -> None:
+        """Wait in the server until the list is not empty; nothing is removed. One wait at a time: another list ends the last."""
         try:
+            overdue = self._watching and monotonic() - self._watching_since > WATCH_SECONDS + ANSWER_SECONDS
+            if (name != self._watched or overdue) and self._watcher.connection is not None:
+                self._watcher.connection.disconnect()
+            self._watched = name
+            if name is None:
+                return
             if self._open(self._watcher, "WATCH"):
                 self._watching = False
             if not self._watching:
                 # One element moves from the right end to the right end: the list stays as it is.
                 self._watcher.connection.send_command("BLMOVE", name, name, "RIGHT", "RIGHT", WATCH_SECONDS, check_health=False)
                 self._watching, self._watching_since = True, monotonic()
-            elif monotonic() - self._watching_since > WATCH_SECONDS + ANSWER_SECONDS:
-                self._watcher.connection.disconnect()
         except redis.RedisError:
             self._watcher.connection.disconnect()
 

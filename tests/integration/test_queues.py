@@ -5,18 +5,19 @@ import redis
 from celery import Celery
 
 from shared.broker.claims import Claims
-from shared.producer import Producer, envelope
+from shared.envelope import envelope
+from shared.producer import Producer
 from shared.topology import KINDS, STORE_MESSAGES, all_queues
 from workers.queues import QueueState, by_kind, depths
 
 
 def state(broker: redis.Redis, name: str = "messages") -> QueueState:
-    return next(each for each in by_kind(depths(broker, 32)) if each.name == name)
+    return next(each for each in by_kind(depths(broker, all_queues(32))) if each.name == name)
 
 
 def test_every_queue_is_listed_and_an_empty_one_has_nothing(broker: redis.Redis) -> None:
-    assert depths(broker, 32) == [QueueState(name, 0, 0, None) for name in all_queues(32)]
-    assert by_kind(depths(broker, 32)) == [QueueState(name, 0, 0, None) for name in KINDS]
+    assert depths(broker, all_queues(32)) == [QueueState(name, 0, 0, None) for name in all_queues(32)]
+    assert by_kind(depths(broker, all_queues(32))) == [QueueState(name, 0, 0, None) for name in KINDS]
 
 
 def test_messages_of_every_priority_wait_in_their_queue(broker: redis.Redis, stock_client: Celery) -> None:

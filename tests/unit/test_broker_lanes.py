@@ -1,14 +1,10 @@
-"""Who claims from which lane, and where a plain message belongs."""
+"""Who claims from which lane."""
 
-import json
-from typing import Any
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.broker.lanes import assigned, is_single_active, lane_of_envelope
-from shared.topology import lane_of, lane_queues
+from shared.broker.lanes import assigned, is_single_active
+from shared.topology import lane_queues
 
 LANES = frozenset(["messages", *lane_queues("messages", 32), *lane_queues("webhooks", 32)])
 
@@ -36,29 +32,3 @@ def test_a_consumer_that_is_no_member_owns_nothing() -> None:
 def test_lanes_are_told_by_their_names() -> None:
     assert all(map(is_single_active, LANES))
     assert not any(map(is_single_active, ("maintenance", "replies", "messages.x", "mymessages.01", "messages.01\x06\x163")))
-
-
-def envelope(argument: Any, task: str = "messages.store") -> dict[str, Any]:
-    return {"headers": {"task": task, "headrace_lane": 7}, "body": json.dumps([[argument], {}, {}]), "properties": {}}
-
-
-def test_the_body_decides_the_lane_and_no_header_does() -> None:
-    found = lane_of_envelope(envelope({"account_id": "acme", "conversation_id": "ü"}), 32)
-    assert found == f"messages.{lane_of('acme', 'ü', 32):02d}"
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        envelope({"account_id": "acme"}),
-        envelope({"account_id": 1, "conversation_id": "c"}),
-        envelope("text"),
-        envelope({"account_id": "acme", "conversation_id": "c"}, task="other"),
-        {"headers": {"task": "messages.store"}, "body": "{"},
-        {"headers": {"task": "messages.store"}, "body": "[]"},
-        {"headers": {"task": "messages.store"}, "body": b"\xff"},
-        {"headers": {}, "body": ""},
-    ],
-)
-def test_what_has_no_order_key_has_no_lane(bad: dict[str, Any]) -> None:
-    assert lane_of_envelope(bad, 32) is None

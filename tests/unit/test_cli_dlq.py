@@ -8,7 +8,7 @@ import click
 import pytest
 
 from shared.db.models import DeadLetterRow
-from shared.producer import replayed
+from shared.envelope import replayed
 from workers.cli.dlq import Age
 from workers.replay import is_replayable
 

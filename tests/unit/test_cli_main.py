@@ -27,6 +27,7 @@ def headrace(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         (["account", "create"], "See `headrace account create --help`"),
         (["dlq", "list", "--older-than", "soon"], "90s, 30m, 2h or 7d"),
         (["channel", "add", "demo", "--source", "slack"], "'standard', 'github'"),
+        (["channel", "add", "demo"], "Missing option '--source'. Choose from: standard, github. See"),
         (["queue", "pause"], "See `headrace queue pause --help`"),
     ],
 )

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from shared.envelope import Enqueued
 from shared.errors import BrokerUnavailable
-from shared.producer import Enqueued
 from workers.ingress.publisher import Overloaded, Publisher
 
 SECONDS_MAX = 10

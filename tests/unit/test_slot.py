@@ -13,12 +13,12 @@ def slot(messages_max: int = 200, bytes_max: int = 10**6, attempts_max: int = 3)
     return Slot(messages_max=messages_max, bytes_max=bytes_max, attempts_max=attempts_max, worker="w")
 
 
-def pending(name: str, lane: int = 0, task: str = "messages.store", body: bytes = b"[]") -> Pending:
-    return Pending(task, f"messages.{lane:02d}", name, {}, body, WALL, None, limit=200)
+def pending(name: str, lane: int = 0, kind: str = "messages", payload: bytes = b"[]") -> Pending:
+    return Pending(f"{kind}.{lane:02d}", name, payload, WALL, None, limit=200)
 
 
 def names(batch: list[Pending]) -> list[str]:
-    return [member.task_id for member in batch]
+    return [member.token for member in batch]
 
 
 def run_until_empty(slot: Slot, poison: set[str], *, lost: bool = False) -> tuple[list[str], list[str], int]:
@@ -32,11 +32,11 @@ def run_until_empty(slot: Slot, poison: set[str], *, lost: bool = False) -> tupl
             now = max(now + 0.01, slot.wake_at(now) or 0)
             continue
         runs += 1
-        if any(member.task_id in poison and not member.verdict for member in batch):
+        if any(member.token in poison and not member.verdict for member in batch):
             slot.failed(batch, "boom", now, WALL, lost=lost)
         else:
             for member in batch:
-                (buried if member.verdict else stored).append(member.task_id)
+                (buried if member.verdict else stored).append(member.token)
             slot.settled()
         assert runs < 10_000
     return stored, buried, runs
@@ -57,26 +57,26 @@ def test_a_batch_is_bounded_in_messages_and_in_bytes() -> None:
     assert len(it.next_batch(0)) == 3
     small = slot(bytes_max=100)
     for number in range(3):
-        small.add(pending(str(number), body=b"x" * 60))
+        small.add(pending(str(number), payload=b"x" * 60))
     assert len(small.next_batch(0)) == 1
 
 
 def test_a_message_larger_than_the_bound_still_runs_alone() -> None:
     it = slot(bytes_max=10)
-    it.add(pending("large", body=b"x" * 60))
+    it.add(pending("large", payload=b"x" * 60))
     assert names(it.next_batch(0)) == ["large"]
 
 
-def test_two_tasks_take_turns() -> None:
+def test_two_kinds_take_turns() -> None:
     it = slot()
     for number in range(4):
         it.add(pending(f"m{number}"))
-        it.add(pending(f"w{number}", task="webhooks.store"))
+        it.add(pending(f"w{number}", kind="webhooks"))
     first = it.next_batch(0)
     it.add(pending("m4"))
     it.settled()
     second = it.next_batch(0)
-    assert {member.task for member in first} != {member.task for member in second}
+    assert {member.kind for member in first} != {member.kind for member in second}
 
 
 def test_a_poison_message_leaves_its_neighbours_stored() -> None:

@@ -20,7 +20,7 @@ def account() -> None:
 @click.argument("name")
 @json_option
 def create(name: str, as_json: bool) -> None:
-    """Make an account and print its id and API key; the key is not shown again."""
+    """Make an account. Prints its id and its API key, which is not shown again."""
     made = transact(lambda session: accounts.create(session, name))
     print_record({"id": made.id, "api_key": made.api_key}, as_json=as_json)
 
@@ -37,7 +37,7 @@ def list_(as_json: bool) -> None:
 @account.command()
 @click.argument("account")
 def disable(account: str) -> None:
-    """Refuse an account's requests from now on; what is queued is still stored."""
+    """Refuse an account's requests from now on. What is queued is still stored."""
     click.echo(f"disabled {_changed(account, accounts.disable)}; edges that remember it refuse it within seconds")
 
 
@@ -52,7 +52,7 @@ def enable(account: str) -> None:
 @click.argument("account")
 @json_option
 def rotate_key(account: str, as_json: bool) -> None:
-    """Replace an account's API key and print the new one; the old one ends within seconds."""
+    """Replace an account's API key. Prints the new one; the old one ends within seconds."""
 
     def rotate(session: WriteSession) -> dict[str, str]:
         account_id = accounts.named(session, account).id
@@ -65,10 +65,11 @@ def rotate_key(account: str, as_json: bool) -> None:
 @click.argument("account")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(account: str, yes: bool) -> None:
-    """Remove an account and all its data: channels, contacts, conversations, messages, dead letters.
+    """Remove an account and all its data.
 
-    It is disabled first. Messages of it that are still queued become dead letters of an unknown account. When the
-    command is interrupted, run it again: it goes on where it stopped.
+    That is its channels, contacts, conversations, messages and dead letters. It is disabled first. Messages of it that are
+    still queued become dead letters of an unknown account. When the command is interrupted, run it again: it goes on where it
+    stopped.
     """
     with read_session() as session:
         record = accounts.named(session, account)

@@ -21,7 +21,7 @@ def channel() -> None:
 @click.option("--secret", help="The provider's signing secret; generated when left out.")
 @json_option
 def add(account: str, source: str, secret: str | None, as_json: bool) -> None:
-    """Connect ACCOUNT (a name or an id); print the URL and the secret to give to the provider."""
+    """Connect ACCOUNT, a name or an id. Prints the URL and the secret to give to the provider."""
 
     def work(session: WriteSession) -> channels.NewChannel:
         return channels.add(session, accounts.named(session, account).id, source, secret)
@@ -44,7 +44,7 @@ def list_(account: str | None, as_json: bool) -> None:
 @channel.command()
 @click.argument("channel")
 def remove(channel: str) -> None:
-    """Refuse the channel's webhooks from now on; the messages that came by it stay."""
+    """Refuse the channel's webhooks from now on. The messages that came by it stay."""
     transact(lambda session: channels.remove(session, channel))
     click.echo(f"removed {channel}; edges that remember it refuse it within seconds")
 
@@ -53,7 +53,7 @@ def remove(channel: str) -> None:
 @click.argument("channel")
 @json_option
 def rotate(channel: str, as_json: bool) -> None:
-    """Print a new secret; the old one is accepted for 24 hours more."""
+    """Make a new secret. Prints it; the old one is accepted for 24 hours more."""
     secret = transact(lambda session: channels.rotate(session, channel))
     print_record(_with_secret(channel, secret), as_json=as_json)
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db.engine import engine
 from shared.db.migrate import current_and_newest
+from shared.errors import ConfigurationError
 from shared.redis_client import connect
 from shared.settings import PREFIX, Settings, masked, settings
 from workers.cli.output import first_line, json_option, print_json
@@ -82,7 +83,7 @@ def _ask(config: Settings) -> tuple[Facts, list[Fault], list[str]]:
             return None
         try:
             return ask(config)
-        except (SQLAlchemyError, redis.RedisError, ValueError) as error:
+        except (SQLAlchemyError, redis.RedisError, ConfigurationError, ValueError) as error:
             reason = first_line(getattr(error, "orig", None) or error)
             unreachable.append(Fault(variable, f"no answer: {reason}", "start the server, or correct the URL"))
             return None
@@ -102,7 +103,7 @@ def _ask_database(config: Settings) -> DatabaseFacts:
 
 
 def _ask_redis(url: str, config: Settings) -> RedisFacts:
-    with connect(url, timeout=config.broker_timeout_seconds) as server:
+    with connect(url, timeout=config.broker_timeout_seconds, master=config.broker_master) as server:
         run_id = str(server.info("server")["run_id"])
         return RedisFacts(run_id, *(_option(server, name) for name in ("maxmemory-policy", "appendonly", "appendfsync")))
 

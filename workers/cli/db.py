@@ -12,5 +12,5 @@ def db() -> None:
 
 @db.command()
 def upgrade() -> None:
-    """Bring the schema to the newest revision; safe to repeat, and from several machines at once."""
+    """Bring the schema to the newest revision. Safe to repeat, and from several machines at once."""
     click.echo(f"the database is at revision {migrate.upgrade()}")

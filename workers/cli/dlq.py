@@ -112,7 +112,7 @@ def replay(ids: tuple[int, ...], limit: int, rate: float, dry_run: bool, as_json
         _say({"would_replay": total, "queues": counts}, as_json=as_json)
         return
     config = settings()
-    producer = Producer(config.required("broker_url"), timeout=config.broker_timeout_seconds)
+    producer = Producer.of(config)
     progress = Progress(0, 0)
     with click.progressbar(length=total, label="replaying", file=sys.stderr) as bar:
         for now in replay_letters(producer, wanted, rate=rate, limit=limit, sleep=time.sleep):

@@ -57,9 +57,10 @@ def run(
     keep: bool,
     json_file: Path | None,
 ) -> None:
-    """Send on an open-loop schedule, wait until the fleet has settled it, and account for every message.
+    """Send on a schedule, then account for every message.
 
-    Exits 1 when a message was lost, duplicated or reordered. Ctrl-C ends the sending, a second one the waiting.
+    The schedule is open-loop: it does not wait for answers. Afterwards it waits until the fleet has settled everything. Exits 1
+    when a message was lost, duplicated or reordered. Ctrl-C ends the sending, a second one the waiting.
     """
     if rate * duration > MESSAGES_MAX:
         raise click.UsageError(f"{rate:g}/s for {duration:g} s is more than {MESSAGES_MAX:,} messages; lower --duration")

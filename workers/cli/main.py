@@ -18,6 +18,7 @@ VERBS = {
     "account": ("account", "Create, list, disable and delete accounts."),
     "channel": ("channel", "Connect an account to a webhook source."),
     "queue": ("queue", "List, pause and resume queues."),
+    "broker": ("broker", "Leave the broker: put what is claimed or delayed back into lists."),
     "dlq": ("dlq", "List, show, replay and purge dead letters."),
     "db": ("db", "Migrate the database."),
     "load": ("load", "Load a running fleet and account for every message."),
@@ -72,7 +73,7 @@ def main() -> None:
         sys.exit(130)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "headrace"
-        message = error.format_message()
+        message = " ".join(error.format_message().split())  # click breaks some of them into lines
         _end(f"{message}{'' if message.endswith(('.', '?')) else '.'} See `{path} --help`", 2)
     except click.ClickException as error:
         _end(error.format_message(), 1)

@@ -45,7 +45,7 @@ def exporter() -> None:
 
     log.configure("exporter")
     config = settings()
-    broker = connect(config.required("broker_url"), timeout=config.broker_timeout_seconds)
+    broker = connect(config.required("broker_url"), timeout=config.broker_timeout_seconds, master=config.broker_master)
     config.required("database_url")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -7,7 +7,7 @@ from shared.broker.claims import Claims
 from shared.errors import NotFound
 from shared.redis_client import connect
 from shared.settings import settings
-from shared.topology import KINDS, all_queues, queues_of
+from shared.topology import KINDS, queues_of
 from workers.cli.output import did_you_mean, json_option, print_records
 from workers.queues import depths
 
@@ -23,7 +23,7 @@ def list_(as_json: bool) -> None:
     """Every queue and lane: what waits in it, what workers hold of it, how old its oldest message is."""
     broker = _broker()
     paused = Claims(broker).paused()
-    states = depths(broker, settings().lanes)
+    states = depths(broker, settings().queues)
     records = [state._asdict() | {"paused": state.name in paused} for state in states]
     print_records(records, ("name", "depth", "in_flight", "oldest_age_seconds", "paused"), as_json=as_json)
 
@@ -49,14 +49,13 @@ def resume(queue: str) -> None:
 
 def _broker() -> redis.Redis:
     config = settings()
-    return connect(config.required("broker_url"), timeout=config.broker_timeout_seconds)
+    return connect(config.required("broker_url"), timeout=config.broker_timeout_seconds, master=config.broker_master)
 
 
 def _known(queue: str) -> list[str]:
-    lanes = settings().lanes
     if queue in KINDS:
-        return queues_of(queue, lanes)
-    queues = [*KINDS, *all_queues(lanes)]
+        return queues_of(queue, settings().lanes)
+    queues = [*KINDS, *settings().queues]
     if queue not in queues:
         raise NotFound(f"no queue {queue!r}; `headrace queue list` shows them{did_you_mean(queue, queues)}")
     return [queue]

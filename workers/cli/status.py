@@ -7,7 +7,7 @@ import click
 
 from shared.errors import NotFound
 from shared.settings import settings
-from workers.cli.output import json_option, print_json, print_records
+from workers.cli.output import cell, json_option, print_json, print_records
 from workers.cli.up import absolute, data_dir_option
 from workers.local.record import load
 
@@ -30,7 +30,7 @@ def status(as_json: bool, data_dir: Path | None) -> None:
         print_json(answer)
         return
     for name in ("ready", "ingress_url", "flower_url", "flower_user", "flower_password", "metrics_url", "dead_letters"):
-        click.echo(f"{name:16} {answer[name]}")
+        click.echo(f"{name:16} {cell(answer[name])}")
     click.echo()
     processes = [each | {"memory_mb": each["pss_bytes"] >> 20} for each in answer["processes"]]
     print_records(processes, ("name", "pid", "state", "restarts", "memory_mb"), as_json=False)

@@ -62,4 +62,5 @@ def up(detach: bool, data_dir: Path | None, port: int | None, workers: int) -> N
 def down(data_dir: Path | None) -> None:
     """Drain and stop the fleet of a data directory; done once no process of it is left."""
     directory = absolute(data_dir)
-    click.echo("stopped" if shutdown.stop(directory, Lines()) else f"nothing was running in {directory}")
+    stopped = shutdown.stop(directory, Lines(shown=load(directory)))
+    click.echo("stopped" if stopped else f"nothing was running in {directory}")

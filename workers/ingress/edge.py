@@ -12,8 +12,9 @@ from typing import TypeVar
 from shared.db.engine import close_engine, use_pool_of
 from shared.db.outage import is_outage
 from shared.db.session import ReadSession, read_session
+from shared.envelope import Enqueued
 from shared.errors import BrokerUnavailable
-from shared.producer import Enqueued, Producer
+from shared.producer import Producer
 from shared.settings import Settings
 from shared.store import accounts, channels
 from workers.ingress.answer import Refused, unavailable

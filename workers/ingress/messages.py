@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from shared.clock import wall_seconds
+from shared.envelope import Enqueued, envelope
 from shared.errors import InvalidMessage
 from shared.message import MESSAGES_A_REQUEST_MAX, decode, decode_message, encode_queued
-from shared.producer import Enqueued, envelope
 from shared.topology import STORE_MESSAGES, lane_of
 from workers.ingress.answer import Answer, Refused, json
 from workers.ingress.edge import Edge

@@ -13,14 +13,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
+from shared.envelope import Enqueued
 from shared.errors import BrokerUnavailable, HeadraceError
 from shared.log import get_logger
-from shared.producer import Enqueued
+from shared.producer import WRITE_BYTES_MAX
 
 log = get_logger(__name__)
-
-WRITE_BYTES_MAX = 8 * 2**20
-"""One write: so much reaches a disk well within the broker's time-out. One request may exceed it; it is never split."""
 
 
 class Overloaded(HeadraceError):
@@ -30,7 +28,7 @@ class Overloaded(HeadraceError):
 class Writer(Protocol):
     """What writes: `shared.producer.Producer`, whose `publish` blocks until it is confirmed or raises BrokerUnavailable."""
 
-    def publish(self, messages: Sequence[Enqueued], /) -> None: ...
+    def publish(self, messages: Sequence[Enqueued], /) -> object: ...
 
 
 class Waiting(NamedTuple):

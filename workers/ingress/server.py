@@ -54,7 +54,7 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    edge = Edge(settings, Producer(settings.required("broker_url"), timeout=settings.broker_timeout_seconds))
+    edge = Edge(settings, Producer.of(settings))
     server = _server(App(edge), settings)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -8,9 +8,9 @@ import msgspec
 from uuid_utils import uuid4
 
 from shared.clock import wall_seconds
+from shared.envelope import envelope
 from shared.errors import InvalidMessage, InvalidSignature
 from shared.metrics import MESSAGES
-from shared.producer import envelope
 from shared.topology import STORE_WEBHOOKS, WEBHOOKS, lane_of
 from shared.webhook import BODY_BYTES_MAX, QueuedWebhook, encode_webhook
 from tasks.sources.registry import SOURCES

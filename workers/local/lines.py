@@ -11,12 +11,14 @@ class Lines:
 
     Args:
         demo_is_known: do not show the demo account's key.
+        shown: what needs no line, because the reader knows it.
     """
 
-    def __init__(self, *, demo_is_known: bool = True) -> None:
+    def __init__(self, *, demo_is_known: bool = True, shown: FleetRecord | None = None) -> None:
+        known = shown or FleetRecord()
         self._demo_is_known = demo_is_known
-        self._shown: dict[str, tuple[str, int]] = {}
-        self._ready = False
+        self._shown = {each.name: (each.state, each.restarts) for each in known.processes}
+        self._ready = known.ready
 
     def __call__(self, record: FleetRecord) -> None:
         """Print what is new in ``record``."""

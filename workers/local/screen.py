@@ -1,7 +1,7 @@
 """What `headrace up` shows on a terminal: a live table of processes and queues, and the addresses."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Group
@@ -31,7 +31,7 @@ class Screen:
     def __call__(self, record: FleetRecord) -> None:
         """Draw ``record``."""
         self._record = record
-        self._live.update(Group(_processes(record, self._answers), *self._below()), refresh=True)
+        self._live.update(drawn(record, self._answers, demo_is_known=self._demo_is_known), refresh=True)
 
     def __enter__(self) -> "Screen":
         self._live.start()
@@ -47,31 +47,49 @@ class Screen:
             if self._record.complete:
                 self._answers = status(self._record)
 
-    def _below(self) -> Iterable[str | Table]:
-        if not self._record.complete:
-            return
-        if self._answers:
-            yield _queues(self._answers)
-        yield f"ingress   {self._record.url('INGRESS_PORT')}   docs at /docs"
-        yield f"Flower    {self._record.url('FLOWER_PORT')}   user and password: headrace status"
-        yield f"metrics   {self._record.url('EXPORTER_PORT')}/metrics"
-        if self._record.demo and not self._demo_is_known:
-            yield demo_words(self._record.demo)
-        stopping = any(each.state == "stopped" for each in self._record.processes)
-        yield "draining; a second Ctrl-C hurries" if stopping else "Ctrl-C drains and stops everything"
+
+def drawn(record: FleetRecord, answers: Mapping[str, Any], *, demo_is_known: bool) -> Group:
+    """What the screen shows of ``record``.
+
+    Args:
+        answers: of `status`; empty before the servers were asked.
+        demo_is_known: do not show the demo account's key.
+    """
+    return Group(_processes(record, answers), *_below(record, answers, demo_is_known=demo_is_known))
 
 
-def _processes(record: FleetRecord, answers: dict[str, Any]) -> Table:
+def _below(record: FleetRecord, answers: Mapping[str, Any], *, demo_is_known: bool) -> Iterable[str | Table]:
+    if not record.complete:
+        return
+    if answers:
+        yield ""
+        yield _queues(answers)
+    yield ""
+    yield f"ingress   {record.url('INGRESS_PORT')}   docs at /docs"
+    yield f"Flower    {record.url('FLOWER_PORT')}   user and password: headrace status"
+    yield f"metrics   {record.url('EXPORTER_PORT')}/metrics"
+    if record.demo and not demo_is_known:
+        yield demo_words(record.demo)
+    states = {each.state for each in record.processes}
+    if states == {"stopped"}:
+        yield "stopped"
+    elif "stopped" in states:
+        yield "draining; a second Ctrl-C hurries"
+    else:
+        yield "Ctrl-C drains and stops everything"
+
+
+def _processes(record: FleetRecord, answers: Mapping[str, Any]) -> Table:
     memory = {each["name"]: each["pss_bytes"] for each in answers.get("processes", ())}
     table = Table("process", "pid", "state", "restarts", "memory MB", box=None, pad_edge=False)
     for each in record.processes:
-        used = memory.get(each.name)
+        used = memory.get(each.name) if each.pid else None  # asked for now and then: it may be of a process that ended
         state = f"[{STYLES[each.state]}]{each.state}[/]"
         table.add_row(each.name, str(each.pid or "-"), state, str(each.restarts), f"{used / 2**20:.0f}" if used else "-")
     return table
 
 
-def _queues(answers: dict[str, Any]) -> Table:
+def _queues(answers: Mapping[str, Any]) -> Table:
     table = Table("queue", "waiting", "in flight", "oldest s", box=None, pad_edge=False)
     for each in answers["queues"]:
         oldest = each["oldest_age_seconds"]

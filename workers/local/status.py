@@ -7,6 +7,7 @@ import redis
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db.session import read_session
+from shared.errors import ConfigurationError
 from shared.redis_client import connect
 from shared.settings import settings
 from shared.store import dead_letters
@@ -60,9 +61,9 @@ def _pss(process: psutil.Process) -> int:
 
 def _queues(broker_url: str) -> list[QueueState]:
     try:
-        with connect(broker_url, timeout=ANSWER_SECONDS) as broker:
-            return by_kind(depths(broker, settings().lanes))
-    except (redis.RedisError, ValueError):
+        with connect(broker_url, timeout=ANSWER_SECONDS, master=settings().broker_master) as broker:
+            return by_kind(depths(broker, settings().queues))
+    except (redis.RedisError, ConfigurationError):
         return []
 
 

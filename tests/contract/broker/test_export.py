@@ -8,7 +8,7 @@ import redis
 from shared.broker import keys
 from shared.broker.claims import Claims
 from shared.broker.export import Exported, FleetRunning, change_lanes, export
-from shared.broker.lanes import lane_of_envelope
+from shared.broker.plain import lane_for
 from shared.topology import lane_queues
 from tests.claiming import waiting
 from tests.redis_server import binaries
@@ -48,7 +48,7 @@ def payload(conversation: str, number: int) -> str:
 
 
 def lane(text: str, lanes: int) -> str:
-    name = lane_of_envelope(json.loads(text), lanes)
+    name = lane_for(text.encode(), lanes)
     assert name is not None
     return name
 

@@ -175,7 +175,8 @@ def test_the_message_tells_its_queue_and_its_deaths(client: redis.Redis, reader:
     one = reader(LANE)
     one.read(1)
     info = one.got[0].delivery_info
-    assert (info["queue"], info["redelivered"], info["deaths"], info["deaths_alone"]) == (LANE, True, 1, 1)
+    claim = info["claim"]
+    assert (info["queue"], info["redelivered"], claim.deaths, claim.deaths_alone) == (LANE, True, 1, 1)
 
 
 def test_the_batch_task_can_delay_and_mark(client: redis.Redis, reader: Any) -> None:
