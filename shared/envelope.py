@@ -57,8 +57,11 @@ def envelope(task: str, argument: bytes, *, lane: int, accepted_at: float, via: 
 
 
 def stamp(accepted_at: float, eta: str = "") -> bytes:
-    """The part of an envelope that says when it was taken and, for a delayed one, when it is due (RFC 3339)."""
-    return orjson.dumps(accepted_at) + (b',"eta":"' + eta.encode() + b'"' if eta else b"")
+    """The part of an envelope that says when it was taken and, for a delayed one, when it is due (RFC 3339).
+
+    A null `eta` is written out, because the transport hands over what has one without decoding it.
+    """
+    return b'%b,"eta":%b' % (orjson.dumps(accepted_at), orjson.dumps(eta or None))
 
 
 def fill(form: Mould, argument: bytes, times: bytes, task_id: bytes) -> bytes:
