@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.transport.virtual import Message
 
+from shared.broker.delivery import NOT_SCHEDULED
 from shared.broker.envelope import decode, due_ms
 from shared.envelope import envelope, fill, mould, stamp
 from shared.topology import STORE_MESSAGES, STORE_WEBHOOKS
@@ -83,6 +84,13 @@ def test_each_message_has_an_id_of_its_own() -> None:
 def test_a_delayed_message_says_when_it_is_due() -> None:
     payload = fill(mould("a.b", "a", "celery"), b"{}", stamp(1.0, "2026-11-24T09:00:00.250000+00:00"), b"an-id")
     assert due_ms(decode(payload)) == 1795510800250
+
+
+def test_what_is_not_delayed_need_not_be_decoded_to_find_that_out() -> None:
+    sent = envelope(STORE_MESSAGES, b'{"eta": 1}', lane=0, accepted_at=1, via="api")
+    assert any(mark in sent.payload for mark in NOT_SCHEDULED)
+    delayed = fill(mould("a.b", "a", "celery"), b'{"eta":null}', stamp(1.0, "2026-11-24T09:00:00+00:00"), b"an-id")
+    assert not any(mark in delayed for mark in NOT_SCHEDULED)
 
 
 def test_an_argument_that_is_no_utf8_is_refused() -> None:
