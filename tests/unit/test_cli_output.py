@@ -6,7 +6,7 @@ import click
 import pytest
 
 from shared.errors import HeadraceError
-from workers.cli.output import confirm, did_you_mean, print_records
+from workers.cli.output import cell, confirm, did_you_mean, print_records
 
 
 def test_a_table_shows_ids_whole_and_senders_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -15,6 +15,10 @@ def test_a_table_shows_ids_whole_and_senders_cannot_steer_the_terminal(capsys: p
     head, row = capsys.readouterr().out.splitlines()
     assert head.split() == ["id", "name", "at", "gone"]
     assert row.split() == ["x" * 200, r"a\x1b[2J\nb\u202ec", "2026-11-24", "09:00:00", "-"]
+
+
+def test_what_has_parts_is_json_to_copy_and_cannot_steer_the_terminal_either() -> None:
+    assert cell({"worker": None, "reason": "a\x1b\u202e"}) == r'{"worker":null,"reason":"a\u001b\u202e"}'
 
 
 def test_an_empty_table_has_its_head_and_empty_json_is_a_list(capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,8 @@ def cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, dict | list):
+        value = orjson.dumps(value).decode()
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(value))
 
 
