@@ -11,6 +11,9 @@ from tasks.batch import BatchTask
 
 def load(config: Settings) -> None:
     """Import the modules of `task_modules`, which register their tasks. Raises ConfigurationError that names the setting."""
+    for name in config.own_queues:
+        if name in KINDS:
+            raise ConfigurationError(f"HEADRACE_TASK_QUEUES: {name!r} is Headrace's own; leave it out")
     for name in config.own_modules:
         try:
             import_module(name)
