@@ -51,7 +51,8 @@ def age(task_id: str, by: timedelta) -> None:
 def take(stack: RunningStack, queue: str = "messages") -> list[Any]:
     """What a stock client finds in the queue, oldest first; it is taken out."""
     found = []
-    with Connection(stack.broker_url) as connection:
+    # By name: once a test has loaded our settings, the URL alone means our transport.
+    with Connection(stack.broker_url, transport="kombu.transport.redis:Transport") as connection:
         channel = connection.default_channel
         while (message := channel.basic_get(queue, no_ack=True)) is not None:
             found.append(message)
