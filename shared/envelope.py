@@ -105,6 +105,7 @@ def replayed(queue: str, task_id: str, headers: dict[str, Any], body: bytes) -> 
         headers: its headers, with ``task``.
         body: its body, byte for byte.
     """
+    kept = {name: value for name, value in headers.items() if name != "expires"}
     encoding: dict[str, str] = {}
     try:
         text = body.decode()
@@ -114,7 +115,7 @@ def replayed(queue: str, task_id: str, headers: dict[str, Any], body: bytes) -> 
         "body": text,
         "content-encoding": "utf-8",
         "content-type": "application/json",
-        "headers": headers | {"id": task_id, "root_id": task_id, "retries": 0, "eta": None, "expires": None},
+        "headers": kept | {"id": task_id, "root_id": task_id, "retries": 0, "eta": None},
         "properties": {
             "correlation_id": task_id,
             "reply_to": "",

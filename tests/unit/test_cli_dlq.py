@@ -44,7 +44,6 @@ def test_a_replayed_message_keeps_its_body_and_headers_but_not_what_would_end_it
         "task": "messages.store",
         "id": "new",
         "root_id": "new",
-        "expires": None,
         "eta": None,
         "retries": 0,
         "x": 1,

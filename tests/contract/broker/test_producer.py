@@ -130,7 +130,7 @@ def test_a_broker_that_is_gone_is_an_error_and_its_return_needs_no_new_producer(
     between, producer = link
     producer.enqueue(OWN, 1)
     between.cut()
-    with pytest.raises(BrokerUnavailable, match="did not confirm: .*see that it runs, then repeat"):
+    with pytest.raises(BrokerUnavailable, match=r"did not confirm: .*see that it runs, then repeat"):
         producer.enqueue(OWN, 2)
     between.start()
     producer.enqueue(OWN, 3)
