@@ -7,6 +7,7 @@ So a lane's messages are never in two children at once, and no slot idles while 
 from collections import Counter
 from collections.abc import Sequence
 
+from shared.broker.lanes import is_single_active
 from tasks.slot import Slot
 
 
@@ -23,19 +24,19 @@ class Pins:
         self._held: Counter[str] = Counter()
 
     def pin(self, queue: str) -> Slot:
-        """The slot for one more message of ``queue``."""
-        slot = self._pinned.get(queue)
-        if slot is None:
-            slot = self._pinned[queue] = min(self._slots, key=lambda each: (len(each), each.running))
-        self._held[queue] += 1
+        """The slot for one more message of ``queue``; of an unordered queue, whichever is least busy now."""
+        slot = self._pinned.get(queue) or min(self._slots, key=lambda each: (len(each), each.running))
+        if is_single_active(queue):
+            self._pinned[queue] = slot
+            self._held[queue] += 1
         return slot
 
     def release(self, queue: str) -> None:
         """One message of ``queue`` is settled."""
-        self._held[queue] -= 1
-        if self._held[queue] <= 0:
-            self._held.pop(queue)
-            self._pinned.pop(queue, None)
+        if queue in self._held:
+            self._held[queue] -= 1
+            if not self._held[queue]:
+                del self._held[queue], self._pinned[queue]
 
     def clear(self) -> None:
         """All messages are gone."""
