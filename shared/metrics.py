@@ -48,9 +48,6 @@ DEAD_LETTERS = Gauge("headrace_dead_letters", "Dead letters kept.", ["queue"], m
 EXPORTER_UP = Gauge(
     "headrace_exporter_up", "1 when the server answered the exporter.", ["target"], multiprocess_mode="mostrecent"
 )
-WORKER_PSS_BYTES = Gauge(
-    "headrace_worker_pss_bytes", "Proportional set size.", ["worker", "process"], multiprocess_mode="mostrecent"
-)
 
 
 def exposition() -> bytes:

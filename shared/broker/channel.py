@@ -99,6 +99,12 @@ class Channel(kombu_redis.Channel):
             with self.conn_or_acquire() as client:
                 client.publish(WAKE, queue)
 
+    def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
+        message = super().basic_get(queue, no_ack, **kwargs)
+        if message is not None and no_ack:
+            self.claimer.outbox.settle(message.delivery_tag)
+        return message
+
     def _get(self, queue: str) -> Any:
         envelope = self.claimer.take_one(queue)
         if envelope is None:

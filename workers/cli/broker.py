@@ -22,5 +22,6 @@ def export(as_json: bool) -> None:
     how many. It refuses while a worker's lease stands. Repeating it is harmless.
     """
     config = settings()
-    with connect(config.required("broker_url"), timeout=config.broker_timeout_seconds) as client:
+    url, master = config.required("broker_url"), config.broker_master
+    with connect(url, timeout=config.broker_timeout_seconds, master=master) as client:
         print_record(way_out.export(client)._asdict(), as_json=as_json)

@@ -55,10 +55,10 @@ def fleet_programs(data_dir: Path, config: Settings, environment: Mapping[str, s
     _empty(data_dir / "metrics")  # counters of processes that are gone would be counted for ever
     _empty(data_dir / "ready")
 
-    def program(verb: str, is_ready: Callable[[], bool], stop_stage: int = FLEET) -> Program:
+    def program(verb: str, is_ready: Callable[[], bool], stop_stage: int = FLEET, *arguments: str) -> Program:
         return Program(
             name=verb,
-            command=(sys.executable, "-m", "workers.cli.main", verb),
+            command=(sys.executable, "-m", "workers.cli.main", verb, *arguments),
             environment={**os.environ, **environment},
             is_ready=is_ready,
             stop_stage=stop_stage,
@@ -67,7 +67,7 @@ def fleet_programs(data_dir: Path, config: Settings, environment: Mapping[str, s
     def worker(name: str) -> Program:
         ready_file = data_dir / "ready" / name
         return replace(
-            program("worker", ready_file.exists),
+            program("worker", ready_file.exists, FLEET, "--name", name),
             name=name,
             environment={**os.environ, **environment, f"{PREFIX}READY_FILE": str(ready_file)},
             before_start=lambda: ready_file.unlink(missing_ok=True),

@@ -147,6 +147,8 @@ def test_one_message_can_be_got(client: redis.Redis, reader: Any) -> None:
     send(client, "work", "1", "2")
     channel.basic_get("work").ack()
     eventually("the first is settled", lambda: nothing_claimed(client) and waiting(client, "work") == ["2"])
+    assert channel.basic_get("work", no_ack=True).body in ("2", b"2")
+    eventually("the second is settled by being got", lambda: nothing_claimed(client))
 
 
 def test_when_delivering_raises_the_rest_goes_back_in_order(client: redis.Redis, reader: Any) -> None:
