@@ -68,7 +68,10 @@ class Settings(BaseSettings):
     lanes: int = Field(32, ge=1, le=256, description="order lanes of the fleet; a sweep visits each, hence the bound")
     worker_children: int = Field(2, ge=1, le=32, description="children of a store worker: one a core on the reference machine")
     prefetch_messages: int = Field(
-        1_600, ge=1, le=10_000, description="messages a worker holds unsettled: for each child a full batch running and one waiting"
+        1_600,
+        ge=1,
+        le=10_000,
+        description="messages a worker holds unsettled: for each child a full batch running and one waiting",
     )
     batch_messages_max: int = Field(
         400, ge=1, le=1_000, description="messages in one batch: half as many cost a fifth of the rate, twice as many win little"
@@ -89,6 +92,9 @@ class Settings(BaseSettings):
     publish_messages_max: int = Field(500, ge=1, le=10_000, description="messages in one write to the broker")
     publish_waiting_max: int = Field(
         20_000, ge=100, le=1_000_000, description="messages waiting for the broker; beyond it the ingress answers 503"
+    )
+    account_backlog_max: int = Field(
+        2_000, ge=100, le=1_000_000, description="messages of one account on their way; beyond it 429: half a second of 2 cores"
     )
     broker_timeout_seconds: float = Field(5, ge=0.5, le=60, description="the broker's answer; then 503, and repeating is safe")
 

@@ -51,9 +51,9 @@ class Client:
         if pairs is None:
             pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
         chunks = [body] if isinstance(body, bytes) else list(body)
-        return self.run(self._exchange(method, path, chunks, pairs))
+        return self.run(self.exchange(method, path, chunks, pairs))
 
-    async def _exchange(self, method: str, path: str, chunks: list[bytes], headers: list[tuple[bytes, bytes]]) -> Reply:
+    async def exchange(self, method: str, path: str, chunks: list[bytes], headers: list[tuple[bytes, bytes]]) -> Reply:
         raw_path, _, query = path.partition("?")
         scope = {
             "type": "http",

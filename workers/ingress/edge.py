@@ -1,4 +1,5 @@
-"""What the ingress holds open: the publisher, the two look-ups, threads that read. Opened once a process, closed at its end.
+"""What the ingress holds open: the publisher, the quota, the two look-ups, threads that read. Opened once a process, closed at
+its end.
 
 Handlers get it as their first argument; tests give it another writer or other loads.
 """
@@ -7,6 +8,7 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from shared.db.engine import close_engine, use_pool_of
@@ -15,12 +17,16 @@ from shared.db.session import ReadSession, read_session
 from shared.envelope import Enqueued
 from shared.errors import BrokerUnavailable
 from shared.producer import Producer
+from shared.redis_client import connect
 from shared.settings import Settings
 from shared.store import accounts, channels
+from shared.topology import LANED, lane_queues
+from workers.ingress import depths
 from workers.ingress.answer import Refused, unavailable
 from workers.ingress.loads import LookupUnavailable
 from workers.ingress.lookup import Lookup
 from workers.ingress.publisher import Overloaded, Publisher, Writer
+from workers.ingress.quota import Quota
 from workers.ingress.readiness import Readiness
 from workers.ingress.request import Intake, Request
 
@@ -31,6 +37,9 @@ OTHER_CONNECTIONS = 5
 
 READS_WAITING_MAX = 200
 """Reads waiting or running: pages of up to 200 messages are large, and a reader can come back."""
+
+LOOK_SECONDS_MAX = 1.0
+"""For the depths of the lanes. Later they would say nothing of now."""
 
 API_KEY_LENGTH_MAX = 200
 
@@ -62,27 +71,33 @@ class Edge:
             waiting_max=settings.publish_waiting_max,
             timeout_seconds=settings.broker_timeout_seconds,
         )
+        self._broker = connect(settings.required("broker_url"), timeout=LOOK_SECONDS_MAX, master=settings.broker_master)
+        lanes = [lane for kind in LANED for lane in lane_queues(kind, settings.lanes)]
+        self.quota = Quota(partial(depths.read, self._broker, lanes), messages_max=settings.account_backlog_max)
         self._readers = ThreadPoolExecutor(max(1, settings.database_pool - OTHER_CONNECTIONS), thread_name_prefix="reader")
         self._reading = 0
 
     async def close(self) -> None:
         """Write what waits, then let go of everything, without waiting for a database that hangs."""
         await self._publisher.close()
+        await self.quota.close()
         self.channels.close()
         self.accounts.close()
         self.readiness.close()
         self._readers.shutdown(wait=False, cancel_futures=True)
+        self._broker.close()
         self._producer.close()
         close_engine()
 
-    async def publish(self, messages: Sequence[Enqueued]) -> None:
-        """Return once the broker has confirmed. Raises Refused (503)."""
+    async def publish(self, account_id: str, messages: Sequence[Enqueued]) -> None:
+        """Return once the broker has confirmed the account's ``messages``. Raises Refused (503)."""
         try:
             await self._publisher.publish(messages)
         except Overloaded as error:
             raise unavailable("too many messages wait for the broker") from error
         except BrokerUnavailable as error:
             raise unavailable("the broker does not confirm") from error
+        self.quota.put(account_id, messages)
 
     async def channel(self, channel_id: str) -> channels.ChannelRecord:
         """The channel. Raises Refused (404, or 503 when nobody knows)."""

@@ -4,6 +4,7 @@ Every fault is named with its index and field, up to `FAULTS_MAX`; a request wit
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -34,9 +35,18 @@ async def take(edge: Edge, request: Request) -> Answer:
     account_id = await edge.account_id(request)
     body = await request.body(BODY_BYTES_MAX)
     accepted_at = wall_seconds()
+    raws = _split(body)
+    with edge.quota.room(account_id, len(raws)):
+        messages = await _messages(edge, account_id, raws, accepted_at)
+        if messages:
+            await edge.publish(account_id, messages)
+    return json(202, {"accepted": len(messages)})
+
+
+async def _messages(edge: Edge, account_id: str, raws: Sequence[bytes | msgspec.Raw], accepted_at: float) -> list[Enqueued]:
     messages: list[Enqueued] = []
     faults: list[dict[str, Any]] = []
-    for index, raw in enumerate(_split(body)):
+    for index, raw in enumerate(raws):
         if index and index % MESSAGES_A_TURN == 0:
             await asyncio.sleep(0)
         try:
@@ -47,9 +57,7 @@ async def take(edge: Edge, request: Request) -> Answer:
                 break
     if faults:
         raise Refused(400, INVALID, errors=faults)
-    if messages:
-        await edge.publish(messages)
-    return json(202, {"accepted": len(messages)})
+    return messages
 
 
 def _split(body: bytes) -> list[bytes] | list[msgspec.Raw]:

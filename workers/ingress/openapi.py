@@ -106,6 +106,9 @@ RESPONSES: Schema = {
     "405": _problem("This path takes other methods.", Allow="Those it takes."),
     "408": _problem("The body came too slowly."),
     "413": _problem("The body is too large."),
+    "429": _problem(
+        "Too many messages of the account wait. Nothing was taken; repeat the whole request.", Retry_After="Seconds, 1 to 30."
+    ),
     "500": _problem("A fault of ours; repeating is safe."),
     "503": _problem("Overloaded, or a dependency is down; repeat the whole request, which is safe.", Retry_After="Seconds."),
 }
@@ -136,7 +139,7 @@ PATHS: Schema = {
             "A provider's webhook",
             _object("id", id=TEXT | {"description": "Its id in the queue, and in the dead letters should it fail."}),
             status="202",
-            problems="400 401 404 405 408 413 500 503",
+            problems="400 401 404 405 408 413 429 500 503",
             description=f"The raw body, up to {webhook.BODY_BYTES_MAX} bytes, signed as the channel's source does. Answered once"
             " the webhook is durable. An event type that is not handled is acknowledged, counted, and not queued.",
             parameters=[{"$ref": "#/components/parameters/channel_id"}],
@@ -149,7 +152,7 @@ PATHS: Schema = {
             "One message or an array of them",
             _object("accepted", accepted=COUNT),
             status="202",
-            problems="400 401 405 408 413 500 503",
+            problems="400 401 405 408 413 429 500 503",
             description=f"Up to {MESSAGES_A_REQUEST_MAX} messages and {BODY_BYTES_MAX} bytes. All are durable, or none was taken;"
             " only after a 503 a part may have been: repeat the whole.",
             security=[{"bearer": []}],

@@ -45,5 +45,6 @@ async def take(edge: Edge, request: Request) -> Answer:
         raise Refused(400, "the webhook is not valid", errors=[fault]) from None
     lane = lane_of(channel.account_id, peek.order_key or channel.id, edge.lanes)
     message = envelope(STORE_WEBHOOKS, argument, lane=lane, accepted_at=accepted_at, via="webhook", task_id=webhook_id)
-    await edge.publish((message,))
+    with edge.quota.room(channel.account_id, 1):
+        await edge.publish(channel.account_id, (message,))
     return json(202, {"id": webhook_id})

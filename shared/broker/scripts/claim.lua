@@ -3,7 +3,8 @@
 --
 -- Invariant: what leaves a list stands in the claimer's hash when the script ends, so no kill can fall between the two.
 -- Invariant: a single-active queue is claimed only while no other consumer holds a claim of it.
--- Every list gets an equal share before any gets more, so a deep lane starves none. At least one message passes the byte bound.
+-- Lists get equal shares; what a shallow one leaves is shared equally by the others, so a deep lane starves none and two deep ones
+-- go on together. At least one message passes the byte bound.
 
 local CHUNK = 16 -- pops at once; what passes the byte bound is pushed back, so this also bounds how much
 
@@ -33,6 +34,7 @@ local claims, serial, more = CLAIMS .. consumer, nil, {}
 local reply = {tonumber(redis.call('GET', EPOCH) or 0), now_ms(), {}}
 local limit = room
 
+-- Whether the list is used up; else it gave all that was wanted, or the claim is full.
 local function take(source, want)
   while want > 0 and room > 0 do
     local asked = math.min(want, room, CHUNK)
@@ -68,15 +70,14 @@ local function take(source, want)
   return false
 end
 
-local share = math.max(1, math.floor(room / math.max(1, #open)))
-local deep = {}
-for _, source in ipairs(open) do
-  if not take(source, share) then
-    deep[#deep + 1] = source
+while room > 0 and #open > 0 do
+  local share, deep = math.max(1, math.floor(room / #open)), {}
+  for _, source in ipairs(open) do
+    if not take(source, share) then
+      deep[#deep + 1] = source
+    end
   end
-end
-for _, source in ipairs(deep) do
-  take(source, room)
+  open = deep
 end
 
 for queue, count in pairs(more) do

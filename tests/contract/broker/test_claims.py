@@ -1,5 +1,6 @@
 """What the claim scripts promise of messages, on each Redis there is."""
 
+from collections import Counter
 from threading import Thread
 
 import redis
@@ -52,6 +53,28 @@ def test_a_deep_lane_leaves_the_others_their_share(client: redis.Redis, claims: 
     got = claims.claim("a", [("messages.00", True), ("messages.01", True)], 10).messages
     assert len(got) == 10
     assert {"x", "y"} <= set(payloads(got))
+
+
+def test_deep_lanes_share_what_shallow_ones_leave_of_a_claim(client: redis.Redis, claims: Claims) -> None:
+    lanes = [f"messages.{number:02d}" for number in range(8)]
+    for lane in lanes[:4]:
+        publish(client, lane, *map(str, range(500)))
+    publish(client, lanes[4], *map(str, range(90)))
+    publish(client, lanes[5], "x")
+    got = claims.claim("a", [(lane, True) for lane in lanes], 800).messages
+    assert len(got) == 800, "the claim is filled"
+    taken = Counter(keys.list_of(message.token) for message in got)
+    assert (taken[lanes[4]], taken[lanes[5]]) == (90, 1)
+    deep = [taken[lane] for lane in lanes[:4]]
+    assert max(deep) - min(deep) <= 1, f"equal shares of the rest, whoever is first: {deep}"
+
+
+def test_a_claim_smaller_than_the_lanes_are_many_gives_the_first_ones_a_message_each(client: redis.Redis, claims: Claims) -> None:
+    lanes = [f"messages.{number:02d}" for number in range(8)]
+    for lane in lanes:
+        publish(client, lane, *map(str, range(20)))
+    got = claims.claim("a", [(lane, True) for lane in lanes], 5).messages
+    assert [keys.list_of(message.token) for message in got] == lanes[:5]
 
 
 def test_a_claim_is_bounded_in_bytes_and_takes_one_message_however_large(client: redis.Redis, claims: Claims) -> None:
