@@ -44,7 +44,7 @@ lock: .venv/tools  ## resolve the dependencies anew into requirements/*.txt
 	@for set in install runtime dev; do $(MAKE) --no-print-directory requirements/$$set.txt --always-make; done
 
 clean:  ## remove the installation; data in .headrace/ stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 COMPILE = $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 

@@ -94,7 +94,10 @@ class Settings(BaseSettings):
         20_000, ge=100, le=1_000_000, description="messages waiting for the broker; beyond it the ingress answers 503"
     )
     account_backlog_max: int = Field(
-        2_000, ge=100, le=1_000_000, description="messages of one account on their way; beyond it 429: half a second of 2 cores"
+        50_000, ge=100, le=10_000_000, description="messages of one account on their way; beyond it 429: 100 MB of the broker"
+    )
+    account_backlog_shared_max: int = Field(
+        2_000, ge=100, le=1_000_000, description="the same while other accounts send too: half a second of 2 cores"
     )
     broker_timeout_seconds: float = Field(5, ge=0.5, le=60, description="the broker's answer; then 503, and repeating is safe")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from shared.errors import HeadraceError
-from tests.benchmarks import drain, enqueue, idle
+from tests.benchmarks import drain, enqueue, fairness, idle
 from tests.benchmarks.ground import Ground, ground
 from tests.benchmarks.verdict import Verdict
 
@@ -37,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Ground, argparse.Namespace, Callable[[str], None
     "drain": lambda it, options, say: drain.run(it, count=options.messages, rounds=options.rounds, say=say),
     "enqueue": lambda it, options, say: enqueue.run(it, count=options.messages, rounds=options.rounds, say=say),
     "idle": lambda it, options, say: idle.run(it, seconds=options.idle_seconds, count=options.latencies, say=say),
+    "fairness": lambda it, options, say: fairness.run(it, seconds=options.idle_seconds, say=say),
 }
 
 

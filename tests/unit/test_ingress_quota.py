@@ -9,6 +9,7 @@ import pytest
 
 from shared.envelope import Enqueued
 from workers.ingress.answer import Refused
+from workers.ingress.company import COMPANY_SECONDS
 from workers.ingress.quota import KNOWN_SECONDS_MAX, LOOK_SECONDS, Quota
 
 MESSAGES_MAX = 100
@@ -34,10 +35,10 @@ class Broker:
         return {"lane": self.depth}
 
 
-def run(scenario: Callable[[Broker, Quota], Awaitable[Any]]) -> None:
+def run(scenario: Callable[[Broker, Quota], Awaitable[Any]], alone_max: int = MESSAGES_MAX) -> None:
     async def play() -> None:
         broker = Broker()
-        quota = Quota(broker.look, messages_max=MESSAGES_MAX, now=lambda: broker.now)
+        quota = Quota(broker.look, messages_max=alone_max, shared_max=MESSAGES_MAX, now=lambda: broker.now)
         try:
             async with asyncio.timeout(SECONDS_MAX):
                 await scenario(broker, quota)
@@ -156,3 +157,18 @@ def test_retry_after_is_as_long_as_the_oldest_has_waited_within_bounds() -> None
         assert seconds == [b"1", b"7", b"30"]
 
     run(scenario)
+
+
+def test_who_has_the_fleet_to_himself_is_held_only_to_the_larger_bound() -> None:
+    async def scenario(broker: Broker, quota: Quota) -> None:
+        await look(broker, quota)
+        assert [take(broker, quota, MESSAGES_MAX) for _ in range(6)] == [True] * 5 + [False]
+        assert take(broker, quota, 1, "b")
+        broker.depth = MESSAGES_MAX + 50
+        await look(broker, quota)
+        assert not take(broker, quota, 1), "now somebody else would wait"
+        broker.now += COMPANY_SECONDS
+        await look(broker, quota)
+        assert take(broker, quota, 1), "and has not come back"
+
+    run(scenario, alone_max=5 * MESSAGES_MAX)

@@ -1,4 +1,4 @@
-"""How many messages an account may have on their way: as many as the setting says, fewer while the fleet is slow.
+"""How many messages an account may have on their way while others send: the setting's, fewer while the fleet is slow.
 
 What is promised is time: who sends little must not wait long behind who sends much. How many messages that is depends on the
 fleet, its machine and its database. So when more waits than was settled in the last half second, twice in a row, the bound is

@@ -73,7 +73,11 @@ class Edge:
         )
         self._broker = connect(settings.required("broker_url"), timeout=LOOK_SECONDS_MAX, master=settings.broker_master)
         lanes = [lane for kind in LANED for lane in lane_queues(kind, settings.lanes)]
-        self.quota = Quota(partial(depths.read, self._broker, lanes), messages_max=settings.account_backlog_max)
+        self.quota = Quota(
+            partial(depths.read, self._broker, lanes),
+            messages_max=settings.account_backlog_max,
+            shared_max=settings.account_backlog_shared_max,
+        )
         self._readers = ThreadPoolExecutor(max(1, settings.database_pool - OTHER_CONNECTIONS), thread_name_prefix="reader")
         self._reading = 0
 

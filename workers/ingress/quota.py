@@ -1,6 +1,7 @@
 """What an account may still send: room for a request's messages below the account's bound, or 429.
 
 One account's flood is refused here, before it is decoded, so that what others send never stands behind more than the bound of it.
+An account that has the fleet to itself delays nobody: it is refused only where the broker's memory asks for it.
 The depths are looked at ten times a second, in a thread, and only while requests come. When the broker does not tell them, nobody
 knows what waits there and nobody is refused for it: the write itself answers then.
 """
@@ -18,6 +19,7 @@ from shared.log import get_logger
 from workers.ingress.answer import Refused
 from workers.ingress.backlog import Backlog
 from workers.ingress.bound import Bound
+from workers.ingress.company import Company
 
 log = get_logger(__name__)
 
@@ -39,15 +41,23 @@ class Quota:
 
     Args:
         look: blocking; lane -> messages waiting or claimed; raises when the broker does not answer, within its own deadline.
-        messages_max: how many messages of one account may be on their way; see `workers.ingress.bound`.
+        messages_max: how many messages of one account may be on their way while nobody else sends.
+        shared_max: how many while others do, and the fleet keeps up; see `workers.ingress.bound`.
         now: monotonic seconds.
     """
 
     def __init__(
-        self, look: Callable[[], Mapping[str, int]], *, messages_max: int, now: Callable[[], float] = monotonic_seconds
+        self,
+        look: Callable[[], Mapping[str, int]],
+        *,
+        messages_max: int,
+        shared_max: int,
+        now: Callable[[], float] = monotonic_seconds,
     ) -> None:
         self._look = look
-        self._bound = Bound(messages_max)
+        self._messages_max = messages_max
+        self._bound = Bound(shared_max)
+        self._company = Company()
         self._now = now
         self._backlog = Backlog()
         self._unconfirmed: Counter[str] = Counter()  # account -> messages of requests that are not answered yet
@@ -67,8 +77,9 @@ class Quota:
         now = self._now()
         known = now - self._known_at <= KNOWN_SECONDS_MAX
         backlog = self._unconfirmed[account_id] + (self._backlog.of(account_id) if known else 0)
-        if backlog and backlog + count > self._bound.messages:
-            raise self._refused(account_id, backlog, now)
+        bound = self._bound.messages if self._company.has(account_id, now) else self._messages_max
+        if backlog and backlog + count > bound:
+            raise self._refused(account_id, backlog, bound, now)
         self._unconfirmed[account_id] += count
         try:
             yield
@@ -79,6 +90,7 @@ class Quota:
 
     def put(self, account_id: str, messages: Iterable[Enqueued]) -> None:
         """The broker has confirmed ``messages`` of the account."""
+        self._company.came(account_id, self._now())
         self._backlog.put(account_id, Counter(message.queue for message in messages), self._now())
 
     async def close(self) -> None:
@@ -109,15 +121,13 @@ class Quota:
         finally:
             self.looking = None
 
-    def _refused(self, account_id: str, backlog: int, now: float) -> Refused:
+    def _refused(self, account_id: str, backlog: int, bound: int, now: float) -> Refused:
         if account_id not in self._retry_after:
             wait = self._backlog.wait_seconds(account_id, now)
             self._retry_after[account_id] = min(max(1, math.ceil(wait)), RETRY_SECONDS_MAX)
         seconds = self._retry_after[account_id]
         if now - self._logged_at >= LOG_SECONDS:
             self._logged_at = now
-            log.warning(
-                "account over its backlog bound, refused", account=account_id, backlog=backlog, bound=self._bound.messages
-            )
-        detail = f"{backlog} messages of the account wait, {self._bound.messages} may; repeat the request in {seconds} s"
+            log.warning("account over its backlog bound, refused", account=account_id, backlog=backlog, bound=bound)
+        detail = f"{backlog} messages of the account wait, {bound} may; repeat the request in {seconds} s"
         return Refused(429, detail, (b"retry-after", str(seconds).encode()))
