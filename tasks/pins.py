@@ -25,7 +25,9 @@ class Pins:
 
     def pin(self, queue: str) -> Slot:
         """The slot for one more message of ``queue``; of an unordered queue, whichever is least busy now."""
-        slot = self._pinned.get(queue) or min(self._slots, key=lambda each: (len(each), each.running))
+        slot = self._pinned.get(queue)
+        if slot is None:  # not `or`: a slot where nothing waits is falsy, and its batch may be in flight
+            slot = min(self._slots, key=lambda each: (len(each), each.running))
         if is_single_active(queue):
             self._pinned[queue] = slot
             self._held[queue] += 1
