@@ -1,6 +1,7 @@
 """Real worker processes for tests, in the shape that pytest-celery's nodes ask of a container."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,7 +75,7 @@ class ProcessContainer:
         self.ready()
 
     def teardown(self) -> None:
-        """End it and what is left of its children."""
+        """End it and what is left of its children, and remove what it wrote."""
         if self.process is None:
             return
         family = self.tree() if self.status == "running" else []
@@ -83,6 +84,7 @@ class ProcessContainer:
                 process.kill()
         self.process.wait(10)
         psutil.wait_procs(family[1:], timeout=10)
+        shutil.rmtree(self._directory, ignore_errors=True)
 
 
 def _number(name: str | int) -> int:
