@@ -122,7 +122,7 @@ class Channel(kombu_redis.Channel):
         For the batch task, like the next two: a token is a message's ``delivery_tag``.
         """
         self._forget(tokens)
-        self.claimer.outbox.give_back(tokens)
+        self.claimer.give_back(tokens)
 
     def delay(self, token: str, seconds: float) -> None:
         """Return a message to the tail of its queue in ``seconds``; until then Redis holds it."""

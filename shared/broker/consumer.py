@@ -4,6 +4,7 @@ Everything happens in `tick`, which the event loop calls before it waits, and in
 Of claims one is under way at a time; acks, renewals and the rest share its connection and its round trips.
 """
 
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
@@ -55,6 +56,7 @@ class Consumer:
         self._watch_at = 0.0
         self._delivered = 0
         self._moved = self._changed = self._closing = self._retired = False
+        self._unwanted: list[str] = []
 
     # The event loop
 
@@ -131,7 +133,7 @@ class Consumer:
     def _claimed(self, answer: calls.Claimed) -> None:
         self._fetch.answered(len(answer.messages))
         if self._closing:
-            return self.outbox.give_back([message.token for message in answer.messages])
+            return self._unwanted.extend(message.token for message in answer.messages)
         if self._member.refresh(answer.epoch):
             self._share()
         if answer.messages:
@@ -205,9 +207,25 @@ class Consumer:
             log.warning("standing down without the broker", error=type(error).__name__)
         return self._member.keep()
 
-    def _finish_traffic(self) -> None:
+    def give_back(self, tokens: Sequence[str]) -> None:
+        """Messages to the heads of their queues, in their order, together with those that a claim under way brings: they are
+        newer, and returned after these they would stand before them."""
+        closing, self._closing = self._closing, True
+        try:
+            self._finish_traffic(tokens)
+        finally:
+            self._closing = closing
+
+    def _finish_traffic(self, returning: Sequence[str] = ()) -> None:
+        """Settle what is settled, read every answer, give back ``returning`` and what comes too late to be handed over."""
+        self.outbox.flush()
+        self._read_all()
+        unwanted, self._unwanted = self._unwanted, []
+        self.outbox.give_back([*returning, *unwanted])
+        self._read_all()
+
+    def _read_all(self) -> None:
         if self._wire is not None:
-            self.outbox.flush()
             self._wire.read_all()
 
     def retire(self) -> None:
@@ -228,17 +246,18 @@ class Consumer:
 
     # Deliveries
 
+    def consumes(self, queue: str) -> bool:
+        """False when the queue was cancelled, perhaps since its messages were claimed."""
+        return queue in self._channel.connection._callbacks
+
     def hand_over(self, queue: str, envelope: dict[str, Any], token: str, size: int) -> None:
         """Deliver to the queue's callback."""
-        if queue not in self._channel.connection._callbacks:  # cancelled since it was claimed
-            return self.outbox.give_back([token])
         self._channel.qos.sizes[token] = size
         self._channel.connection._deliver(envelope, queue)
         self._delivered += 1
         if queue in self._channel.no_ack_queues:
             self._channel.qos.forget(token)
             self.outbox.settle(token)
-        return None
 
     @property
     def receives_raw(self) -> bool:
@@ -247,13 +266,10 @@ class Consumer:
 
     def hand_over_raw(self, queue: str, message: calls.Claim, refused: str = "") -> None:
         """Deliver to the channel's receiver."""
-        if queue not in self._channel.connection._callbacks:  # cancelled since it was claimed
-            return self.outbox.give_back([message.token])
         self._channel.qos.sizes[message.token] = len(message.payload)
         self._channel.qos.append(message, message.token)
         self._delivered += 1
         self._channel.receiver(self._channel, queue, message, refused)
-        return None
 
     def take_one(self, queue: str) -> dict[str, Any] | None:
         """One message at once, for ``basic_get``."""

@@ -32,19 +32,25 @@ def deliver(consumer: "Consumer", claimed: Claimed) -> None:
     """Settle the fate of every message of a claim. When one cannot be handed on, it and those behind it are given back."""
     done = 0
     forwards: list[tuple[str, str]] = []
+    cancelled: list[str] = []  # given back together: one by one, each would stand before the one before it
     try:
         for message in claimed.messages:
-            _deliver_one(consumer, message, claimed.now_ms, forwards)
+            queue = queue_of(message.token)
+            if consumer.consumes(queue):
+                _deliver_one(consumer, queue, message, claimed.now_ms, forwards)
+            else:
+                cancelled.append(message.token)
             done += 1
         consumer.outbox.forward(forwards)
     except BaseException:
         undone = [message.token for message in claimed.messages[done:]]
-        consumer.outbox.give_back([*undone, *(token for token, _ in forwards)])
+        consumer.outbox.give_back([*undone, *cancelled, *(token for token, _ in forwards)])
         raise
+    consumer.outbox.give_back(cancelled)
 
 
-def _deliver_one(consumer: "Consumer", message: Claim, now_ms: int, forwards: list[tuple[str, str]]) -> None:
-    queue, payload, envelope = queue_of(message.token), message.payload, None
+def _deliver_one(consumer: "Consumer", queue: str, message: Claim, now_ms: int, forwards: list[tuple[str, str]]) -> None:
+    payload, envelope = message.payload, None
     raw = consumer.receives_raw and lane_number(queue) is not None
     scheduled = not (NOT_SCHEDULED[0] in payload or NOT_SCHEDULED[1] in payload)
     plain = queue == MESSAGES and consumer.lanes > 0

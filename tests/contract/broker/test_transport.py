@@ -104,6 +104,30 @@ def test_closing_gives_back_in_order_and_leaves(client: redis.Redis, reader: Any
     assert not client.exists(keys.CONSUMERS, keys.HELD, keys.DEATHS)
 
 
+def test_what_a_claim_under_way_brings_is_given_back_behind_what_was_claimed_before(client: redis.Redis, reader: Any) -> None:
+    send(client, LANE, *"123")
+    one = reader(LANE)
+    one.read(3)
+    claimer = one.channel.claimer
+    eventually("no claim is under way", lambda: claimer.read() or not claimer._fetch.claiming)
+    send(client, LANE, *"45")
+    eventually("one is, its answer unread", lambda: claimer.tick() or not client.exists(LANE))
+    one.channel.give_back([message.delivery_tag for message in one.got])
+    one.consumer.cancel()
+    assert waiting(client, LANE) == ["1", "2", "3", "4", "5"]
+
+
+def test_messages_of_a_cancelled_queue_are_given_back_in_order(client: redis.Redis, reader: Any) -> None:
+    one = reader(LANE, "work")
+    one.pause()
+    claimer = one.channel.claimer
+    eventually("no claim is under way", lambda: claimer.read() or not claimer._fetch.claiming)
+    send(client, LANE, *"123")
+    eventually("one is, its answer unread", lambda: claimer.tick() or not client.exists(LANE))
+    one.consumer.cancel_by_queue(LANE)
+    eventually("they are back", lambda: claimer.read() or waiting(client, LANE) == ["1", "2", "3"])
+
+
 def test_a_rejected_message_goes_to_the_tail_of_a_queue_and_to_the_head_of_a_lane(client: redis.Redis, reader: Any) -> None:
     for name, order in (("work", ["2", "3", "1"]), (LANE, ["1", "2", "3"])):
         send(client, name, *"123")
