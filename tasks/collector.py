@@ -155,17 +155,22 @@ class Collector:
         self._flush_soon()
 
     def _settle(self, flight: Flight, answer: Settled, now: float) -> Counter[str]:
-        retries, done = [], []
+        retries, delayed, done = [], [], []
         for pending, outcome in zip(flight.members, answer.outcomes, strict=True):
             if isinstance(outcome, Retry) and is_single_active(pending.queue):
                 retries.append((pending, outcome))
                 continue
             self._pins.release(pending.queue)
             if isinstance(outcome, Retry):
-                pending.channel.delay(pending.token, outcome.after)
+                delayed.append((pending, outcome))
             else:
                 done.append(pending.token)
-        flight.members[0].channel.settle(done)
+        try:
+            for pending, outcome in delayed:
+                pending.channel.delay(pending.token, outcome.after)
+            flight.members[0].channel.settle(done)
+        except self._consumer.connection_errors as error:  # the event loop meets it next, and begins anew
+            log.warning("batch not settled, it comes again", task=flight.name, error=type(error).__name__)
         if retries:
             flight.slot.retried(retries, now, wall_seconds())
         counts = measure.settled(flight.kind, answer.outcomes, answer.seconds)

@@ -48,19 +48,19 @@ class Waiting:
                 self._listener.connection.send_command("SUBSCRIBE", WAKE, check_health=False)
                 self._pinged_at = self._heard_at = now
             elif self._pinged_at - self._heard_at > 0 and now - self._pinged_at > ANSWER_SECONDS:
-                self._listener.connection.disconnect()
+                self._drop(self._listener)
             elif now - max(self._pinged_at, self._heard_at) > PING_SECONDS:
                 self._listener.connection.send_command("PING", check_health=False)
                 self._pinged_at = now
         except redis.RedisError:
-            self._listener.connection.disconnect()
+            self._drop(self._listener)
 
     def watch(self, name: str | None) -> None:
         """Wait in the server until the list is not empty; nothing is removed. One wait at a time: another list ends the last."""
         try:
             overdue = self._watching and monotonic() - self._watching_since > WATCH_SECONDS + ANSWER_SECONDS
-            if (name != self._watched or overdue) and self._watcher.connection is not None:
-                self._watcher.connection.disconnect()
+            if name != self._watched or overdue:
+                self._drop(self._watcher)
             self._watched = name
             if name is None:
                 return
@@ -71,7 +71,7 @@ class Waiting:
                 self._watcher.connection.send_command("BLMOVE", name, name, "RIGHT", "RIGHT", WATCH_SECONDS, check_health=False)
                 self._watching, self._watching_since = True, monotonic()
         except redis.RedisError:
-            self._watcher.connection.disconnect()
+            self._drop(self._watcher)
 
     def heard(self, names: list[bytes]) -> bool:
         """Read what producers said, unparsed. Whether it names one of these queues."""
@@ -80,7 +80,7 @@ class Waiting:
         except (OSError, AttributeError):
             said = b""
         if not said:
-            self._listener.connection.disconnect()
+            self._drop(self._listener)
             return False
         self._heard_at = monotonic()
         return any(name in said for name in names)
@@ -93,15 +93,20 @@ class Waiting:
         except redis.ResponseError:  # Redis is full: only the regular look is left
             return False
         except redis.RedisError:
-            self._watcher.connection.disconnect()
+            self._drop(self._watcher)
             return False
 
     def close(self) -> None:
         """Close both links."""
         for client in (self._listener, self._watcher):
-            connection, client.connection = client.connection, None
-            if connection is not None:
-                connection.disconnect()
+            self._drop(client)
+            client.connection = None
+
+    @staticmethod
+    def _drop(client: Any) -> None:
+        """End a link, to be made anew at a later tick. There is none when the server refused it."""
+        if client.connection is not None:
+            client.connection.disconnect()
 
     def _open(self, client: Any, kind: str) -> bool:
         """Connect and have the socket watched; whether that was needed."""
