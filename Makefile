@@ -10,7 +10,7 @@ ifneq ($(wildcard /etc/ssl/certs/*.crt /etc/ssl/cert.pem /etc/pki/tls/certs/*),)
 export UV_SYSTEM_CERTS ?= 1
 endif
 
-.PHONY: help up down test load bench lint format lock clean
+.PHONY: help up down test chaos load bench lint format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -23,6 +23,9 @@ down: .venv/runtime  ## stop a fleet that `make up ARGS=--detach` started
 
 test: .venv/dev  ## install what the tests need and run all of them
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: .venv/dev  ## the faults of docs/chaos.md in their long form, about 25 minutes; ARGS="--seed 7 -k storm"
+	@HEADRACE_CHAOS_ROUNDS=10 $(BIN)/python -m pytest tests/chaos --timeout=1200 $(ARGS)
 
 load: .venv/runtime  ## drive the running fleet; ARGS="--rate 1000 --duration 30"
 	@$(BIN)/headrace load run $(ARGS)

@@ -33,11 +33,14 @@ class ProcessContainer:
     def status(self) -> str:
         return "running" if self.process and self.process.poll() is None else "exited"
 
+    def command(self) -> list[str]:
+        """What runs."""
+        return [sys.executable, "-m", "workers.cli.main", "worker", "--name", self.name]
+
     def start(self) -> None:
         self._ready_file.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "workers.cli.main", "worker", "--name", self.name]
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(self.command(), env=self._environment, stdout=log, stderr=log, start_new_session=True)
 
     def ready(self) -> bool:
         eventually(f"{self.name} is ready", self._is_ready, within=READY_SECONDS_MAX)

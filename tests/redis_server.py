@@ -30,6 +30,11 @@ binaries = pytest.mark.parametrize(
 )
 
 
+def redis_at(port: int) -> str:
+    """The URL of what listens on a loopback port."""
+    return f"redis://127.0.0.1:{port}/0"
+
+
 def free_port() -> int:
     """A port that was free a moment ago, of the range given in HEADRACE_TEST_PORTS (``first-last``) when there is one."""
     first, _, last = os.environ.get("HEADRACE_TEST_PORTS", "").partition("-")
@@ -54,7 +59,7 @@ class RedisServer:
 
     def __init__(self, binary: str, directory: Path, *options: str) -> None:
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.url = redis_at(self.port)
         self._command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory), *options]
         self.client = redis.Redis(port=self.port, socket_timeout=5, retry=None)
         self.start()

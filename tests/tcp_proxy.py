@@ -16,11 +16,13 @@ class TcpProxy:
 
     def __init__(self, target: tuple[str, int] | Path) -> None:
         self._target = target
+        self.delay_seconds = 0.0
+        """How long whatever passes is held back."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._writers: set[asyncio.StreamWriter] = set()
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        self._flowing = _open_way()
+        self._abandoned: list[asyncio.Event] = []
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -36,9 +38,16 @@ class TcpProxy:
         """Keep everything open and forward nothing."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
 
+    def abandon(self) -> None:
+        """Keep what is open open, forward nothing on it any more; what is opened from now on works."""
+        self.stall()
+        self._abandoned.append(self._flowing)
+        self._flowing = _open_way()
+
     def flow(self) -> None:
         """Forward again."""
-        self._loop.call_soon_threadsafe(self._flowing.set)
+        for flowing in (self._flowing, *self._abandoned):
+            self._loop.call_soon_threadsafe(flowing.set)
 
     def _call(self, coroutine: object) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)  # type: ignore[arg-type]
@@ -60,13 +69,17 @@ class TcpProxy:
         else:
             far_reader, far_writer = await asyncio.open_connection(*self._target)
         self._writers |= {writer, far_writer}
-        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        flowing = self._flowing
+        await asyncio.gather(self._pump(reader, far_writer, flowing), self._pump(far_reader, writer, flowing))
         self._writers -= {writer, far_writer}
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
-                await self._flowing.wait()
+                held = self._loop.create_future()
+                self._loop.call_later(self.delay_seconds, held.set_result, None)
+                await held
+                await flowing.wait()
                 writer.write(data)
                 await writer.drain()
         writer.close()
@@ -86,3 +99,9 @@ class TcpProxy:
             proxy._loop.call_soon_threadsafe(proxy._loop.stop)
             proxy._thread.join()
             proxy._loop.close()
+
+
+def _open_way() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event

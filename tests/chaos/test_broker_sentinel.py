@@ -1,5 +1,6 @@
 """A failover by Redis Sentinel in the middle of the work."""
 
+import random
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,13 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.chaos.fleet import Fleet, running_fleet
+from tests.chaos.form import long_form
+from tests.chaos.ledger import Ledger, slowest_seconds, stored
+from tests.chaos.load import Load, to_lanes
+from tests.chaos.report import show
 from tests.chaos.test_broker_faults import Consumer, effects_of, in_order, payload, settled
+from tests.conftest import RunningStack
 from tests.redis_server import EMBEDDED, RedisServer, free_port, running
 from tests.waiting import eventually
 
@@ -77,3 +84,31 @@ def test_work_goes_on_in_order_on_the_new_master(
         assert consumer.process.poll() is None
     finally:
         consumer.kill()
+
+
+@pytest.fixture
+def fleet(clean: RunningStack, master: RedisServer, sentinel_url: str) -> Iterator[Fleet]:
+    with running_fleet(clean, master, sentinel_url) as it:
+        yield it
+
+
+@long_form
+def test_our_producer_and_workers_go_on_with_the_new_master(
+    fleet: Fleet, replica: RedisServer, account: str, ledger: Ledger, dice: random.Random
+) -> None:
+    """The old master comes back as a replica: without one, nothing that is published would be confirmed."""
+    fleet.start_together("w1", "w2")
+    flow = Load(
+        to_lanes(fleet.environment["HEADRACE_BROKER_URL"], account), ledger, "m", dice, conversations=50, batch=20, every=0.05
+    )
+    flow.start()
+    eventually("it works", lambda: stored() > 200)
+    fleet.broker.kill()
+    eventually("the replica is the master", lambda: replica.client.info("replication")["role"] == "master", within=30)
+    fleet.broker.start()
+    before = len(ledger)
+    eventually("publishing goes on", lambda: len(ledger) > before + 200, within=60)
+    flow.stop()
+    ledger.settle(replica.client, within=60)
+    fleet.assert_alive()
+    show("8", "Sentinel failover under load", injections=1, messages=len(ledger), seconds=slowest_seconds())

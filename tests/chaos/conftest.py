@@ -1,0 +1,73 @@
+"""The seed of a run, the broker that faults are done to, and the table at the end."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos import report
+from tests.chaos.fleet import Fleet, running_fleet
+from tests.chaos.form import LONG
+from tests.chaos.ledger import Ledger
+from tests.conftest import RunningStack
+from tests.factory import new_account
+from tests.redis_server import EMBEDDED, RedisServer, running
+
+SEED_MAX = 1_000_000
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=None, help="replays the schedules of faults of an earlier run")
+
+
+@pytest.fixture(scope="session")
+def seed(request: pytest.FixtureRequest) -> int:
+    """Of ``--seed``, CHAOS_SEED, or new."""
+    given = request.config.getoption("--seed", default=None)
+    chosen = given if given is not None else int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(SEED_MAX))
+    report.seeds.append(chosen)
+    return chosen
+
+
+@pytest.fixture
+def dice(seed: int, request: pytest.FixtureRequest) -> random.Random:
+    """The test's own, so that a test run alone rolls what it rolls among the others."""
+    again = "chaos" if LONG else "test"
+    print(f"seed {seed}; again: make {again} ARGS='tests/chaos --seed {seed} -k {request.node.originalname}'")  # noqa: T201
+    return random.Random(f"{seed} {request.node.name}")
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[RedisServer]:
+    """As the fleet's embedded one: on disk before it answers, and never evicting."""
+    if not EMBEDDED:
+        pytest.skip("no redis-server in the venv")
+    (tmp_path / "broker").mkdir()
+    with running(EMBEDDED, tmp_path / "broker", "--appendonly", "yes", "--appendfsync", "always") as server:
+        yield server
+
+
+@pytest.fixture
+def fleet(clean: RunningStack, broker: RedisServer) -> Iterator[Fleet]:
+    with running_fleet(clean, broker) as it:
+        yield it
+
+
+@pytest.fixture
+def account(clean: RunningStack) -> str:
+    return new_account()
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if report.lines:
+        terminalreporter.section(f"faults survived, seed {report.seeds[0]}")
+        for line in (report.HEAD, *map(str, report.lines)):
+            terminalreporter.write_line(line)
