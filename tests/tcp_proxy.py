@@ -63,6 +63,12 @@ class TcpProxy:
         for writer in self._writers:
             writer.transport.abort()
 
+    async def _finish(self) -> None:
+        """Until nobody is served any more."""
+        serving = asyncio.all_tasks() - {asyncio.current_task()}
+        if serving:
+            await asyncio.wait(serving, timeout=5)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if isinstance(self._target, Path):
             far_reader, far_writer = await asyncio.open_unix_connection(self._target)
@@ -96,6 +102,7 @@ class TcpProxy:
         finally:
             proxy.flow()
             proxy.cut()
+            proxy._call(proxy._finish())
             proxy._loop.call_soon_threadsafe(proxy._loop.stop)
             proxy._thread.join()
             proxy._loop.close()
