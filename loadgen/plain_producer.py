@@ -1,9 +1,7 @@
 """A stock Celery client as a process of its own: it knows nothing of Headrace but the task's name and the queue.
 
-`send_task` blocks and costs about 650 us of CPU a message (best of 5 x 200 in a loop; 1.2 to 2.1 ms with the generator around
-it on 2 busy cores). A process of its own keeps that off the interpreter's lock that the schedule needs. That it is faster
-than threads is not shown: 1 or 4 threads and 1 to 3 processes, 3 runs each at 600/s on the busy machine, differed less than
-the runs of any one of them did.
+`send_task` blocks and costs about 650 us of CPU a message (best of 5 x 200 in a loop; about 2 ms with a fleet beside it on
+2 cores). A process of its own keeps that off the interpreter's lock that the schedule needs.
 
 Speaks lines: the broker's URL comes first on stdin (an argument would show in the process list), then one JSON argument a
 line; each is answered on stdout by OK or REFUSED, the URL too. Ends when stdin ends.
