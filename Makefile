@@ -21,8 +21,9 @@ up: .venv/runtime  ## install, start the whole fleet here, show it live; Ctrl-C 
 down: .venv/runtime  ## stop a fleet that `make up ARGS=--detach` started
 	@$(BIN)/headrace down $(ARGS)
 
-test: .venv/dev  ## install what the tests need and run all of them
-	@$(BIN)/python -m pytest $(ARGS)
+# Three processes on two cores: most tests wait for a process or a lease, and a file's tests share their fixtures.
+test: .venv/dev  ## install what the tests need and run all of them; ARGS="tests/unit -n 0" for a part, one by one
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 chaos: .venv/dev  ## the faults of docs/chaos.md in their long form, about 25 minutes; ARGS="--seed 7 -k storm"
 	@HEADRACE_CHAOS_ROUNDS=10 $(BIN)/python -m pytest tests/chaos --timeout=1200 $(ARGS)

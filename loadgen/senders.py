@@ -35,7 +35,7 @@ CONNECTIONS = 64
 
 PROCESSES = 8
 """Of Celery clients, one message at a time each. A send costs one of them about 2 ms of CPU beside a fleet on 2 cores and
-waits about 3 ms for the broker's fsync; asked for 600/s, 3 of them sent 525, 5 sent 490, 8 sent 550 to 595, all the CPU there is."""
+waits about 3 ms for the broker's fsync; asked for 600/s, 3 of them sent 525, 5 sent 490, 8 sent 550 to 595: all the CPU."""
 
 RETRIED_STATUSES = (429, 503)
 

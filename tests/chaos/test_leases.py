@@ -31,12 +31,12 @@ def delivered(stack: RunningStack) -> Counter[str]:
         return Counter(name.decode() for name in witness.lrange(DELIVERED, 0, -1))
 
 
+@long_form
 def test_a_task_of_four_leases_on_a_live_worker_is_delivered_once(
     fleet: Fleet, clean: RunningStack, broker: RedisServer, account: str, ledger: Ledger
 ) -> None:
-    lease = sized(1, LEASE_SECONDS)
-    fleet.start_together("w1", "w2", kind=Watched, HEADRACE_LEASE_SECONDS=str(lease), HEADRACE_BROKER_TIMEOUT_SECONDS="0.9")
-    long = [message(f"m{number}", f"c{number}", text=f"takes {4 * lease}") for number in range(2)]
+    fleet.start_together("w1", "w2", kind=Watched)
+    long = [message(f"m{number}", f"c{number}", text=f"takes {4 * LEASE_SECONDS}") for number in range(2)]
     load.to_lanes(broker.url, account)(long)
     ledger.enter(long)
     ledger.settle(broker.client, within=60)
