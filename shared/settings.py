@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.errors import ConfigurationError
-from shared.topology import all_queues
+from shared.topology import LANES_DEFAULT, LANES_MAX, all_queues
 
 PREFIX = "HEADRACE_"
 FLEET_FILE = "fleet.json"
@@ -65,7 +65,7 @@ class Settings(BaseSettings):
         "", pattern=r"^([a-z][a-z0-9_-]*(,[a-z][a-z0-9_-]*)*)?$", description="queues of these tasks: `a` for a task named `a.b`"
     )
 
-    lanes: int = Field(32, ge=1, le=256, description="order lanes of the fleet; a sweep visits each, hence the bound")
+    lanes: int = Field(LANES_DEFAULT, ge=1, le=LANES_MAX, description="order lanes of the fleet; a sweep visits each")
     worker_children: int = Field(2, ge=1, le=32, description="children of a store worker: one a core on the reference machine")
     prefetch_messages: int = Field(
         1_600,

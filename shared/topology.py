@@ -27,6 +27,9 @@ TASK_OF_KIND = {MESSAGES: STORE_MESSAGES, WEBHOOKS: STORE_WEBHOOKS}
 LANES_DEFAULT = 32
 """Enough that 2 to 8 workers of 2 slots share them evenly, few enough that a sweep over all of them stays cheap."""
 
+LANES_MAX = 256
+"""A sweep looks at each."""
+
 LANES_OF_AN_ACCOUNT = 8
 """An account touches at most this many lanes, so that one account's flood leaves three quarters of the default lanes alone."""
 

@@ -20,11 +20,15 @@ EMBEDDED = shutil.which("redis-server", path=str(Path(sys.executable).parent)) o
 DEBIAN = shutil.which("redis-server", path="/usr/bin:/usr/local/bin") or ""
 """Redis 7.0, where it is installed."""
 
+SENTINEL = "sentinel"
+"""Two of the embedded ones, and a Sentinel that fails over in the middle of a module's tests."""
+
 binaries = pytest.mark.parametrize(
     "redis_binary",
     [
         pytest.param(EMBEDDED, id="embedded", marks=pytest.mark.skipif(not EMBEDDED, reason="no redis-server in the venv")),
         pytest.param(DEBIAN, id="system", marks=pytest.mark.skipif(not DEBIAN, reason="no redis-server on this machine")),
+        pytest.param(SENTINEL, marks=pytest.mark.skipif(not EMBEDDED, reason="no redis-server in the venv")),
     ],
     scope="module",
 )

@@ -7,8 +7,9 @@ import pytest
 
 from shared.errors import BrokerUnavailable
 from shared.producer import Producer
-from tests.chaos.test_broker_sentinel import master, replica, sentinel_url  # noqa: F401
+from tests.chaos.test_broker_sentinel import group  # noqa: F401
 from tests.redis_server import EMBEDDED, RedisServer
+from tests.sentinel import SentinelGroup
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(not EMBEDDED, reason="no redis-server in the venv")
@@ -20,27 +21,23 @@ def numbers(server: RedisServer) -> list[int]:
     return [json.loads(json.loads(each)["body"])[0][0] for each in reversed(server.client.lrange("maintenance", 0, -1))]
 
 
-def test_what_no_replica_has_is_not_confirmed(sentinel_url: str, replica: RedisServer) -> None:  # noqa: F811
-    producer = Producer(sentinel_url, timeout=2)
+def test_what_no_replica_has_is_not_confirmed(group: SentinelGroup) -> None:  # noqa: F811
+    producer = Producer(group.url, timeout=2)
     producer.enqueue(OWN, 1)
-    assert numbers(replica) == [1]
-    replica.process.send_signal(signal.SIGSTOP)
+    assert numbers(group.replica) == [1]
+    group.replica.process.send_signal(signal.SIGSTOP)
     with pytest.raises(BrokerUnavailable, match="no replica confirmed in 1000 ms"):
         producer.enqueue(OWN, 2)
-    replica.process.send_signal(signal.SIGCONT)
+    group.replica.process.send_signal(signal.SIGCONT)
     producer.enqueue(OWN, 2)
-    assert set(numbers(replica)) == {1, 2}
+    assert set(numbers(group.replica)) == {1, 2}
 
 
-def test_a_failover_loses_nothing_that_was_confirmed(
-    sentinel_url: str,  # noqa: F811
-    master: RedisServer,  # noqa: F811
-    replica: RedisServer,  # noqa: F811
-) -> None:
-    producer = Producer(sentinel_url, timeout=2)
+def test_a_failover_loses_nothing_that_was_confirmed(group: SentinelGroup) -> None:  # noqa: F811
+    producer = Producer(group.url, timeout=2)
     for number in range(200):
         producer.enqueue(OWN, number)
-    master.kill()
+    group.master.kill()
 
     def confirms() -> bool:
         try:
@@ -50,7 +47,7 @@ def test_a_failover_loses_nothing_that_was_confirmed(
         return True
 
     assert not confirms()
-    eventually("the replica is the master", lambda: replica.client.info("replication")["role"] == "master", within=30)
-    master.start()
+    eventually("the replica is the master", lambda: group.replica.client.info("replication")["role"] == "master", within=30)
+    group.master.start()
     eventually("the new master confirms", confirms, within=60, every=0.5)
-    assert list(dict.fromkeys(numbers(replica))) == list(range(201))
+    assert list(dict.fromkeys(numbers(group.replica))) == list(range(201))

@@ -3,6 +3,7 @@
 import pytest
 import redis
 
+from shared.broker import keys
 from shared.broker.claims import Claims
 from tests.command_line import CommandLine
 from tests.conftest import RunningStack
@@ -32,3 +33,15 @@ def test_export_puts_claimed_and_delayed_messages_back_once_no_worker_runs(headr
     assert headrace("broker", "export", "--json").json == {"claimed": 0, "delayed": 1, "refused": 0}
     assert broker.lrange(LANE, 0, -1) == [b"1", b"3", b"2"]
     assert "claimed  0" in headrace("broker", "export").out
+
+
+def test_the_number_of_lanes_of_a_stopped_fleet_is_changed(headrace: CommandLine, broker: redis.Redis) -> None:
+    broker.set(keys.LANES, 32)
+    broker.lpush(LANE, "1", "2")
+    assert headrace("broker", "lanes", "8", "--json").json == {"lanes": 8, "waiting": 2}
+    assert (broker.get(keys.LANES), broker.lrange("messages", 0, -1)) == (b"8", [b"2", b"1"])
+    broker.lpush("webhooks.03", "waits")
+    refused = headrace("broker", "lanes", "4")
+    assert refused.code == 1
+    assert "webhooks wait in 1 lanes" in refused.err
+    assert headrace("broker", "lanes", "257").code == 2

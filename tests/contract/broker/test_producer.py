@@ -211,11 +211,11 @@ def test_a_task_whose_order_matters_wants_to_know_the_order(producer: Producer, 
         producer.enqueue(STORE_MESSAGES, {}, account_id="a")
 
 
-def test_a_unix_socket_is_reached_by_kombus_spelling(redis_binary: str, tmp_path: Path) -> None:
+def test_a_unix_socket_is_reached_by_kombus_spelling(local_binary: str, tmp_path: Path) -> None:
     from tests.redis_server import running
 
     path = tmp_path / "redis.sock"
-    with running(redis_binary, tmp_path, "--unixsocket", str(path)) as local:
+    with running(local_binary, tmp_path, "--unixsocket", str(path)) as local:
         producer = Producer(f"redis+socket://{quote(str(path))}?virtual_host=3", own_queues=["audits"])
         producer.enqueue(OWN, 1)
         producer.close()

@@ -13,6 +13,7 @@ from shared.broker import keys
 from shared.broker.claims import Claims
 from shared.broker.delivery import UNREADABLE
 from shared.broker.transport import install
+from shared.redis_client import MASTER_DEFAULT
 from tests.claiming import end_lease
 from tests.redis_server import RedisServer, binaries, running
 from tests.waiting import eventually
@@ -26,7 +27,7 @@ class Reader:
 
     def __init__(self, url: str, *queues: str, prefetch: int = 10, no_ack: bool = False) -> None:
         self.got: list[Any] = []
-        self.connection = kombu.Connection(url, transport_options={"lease_seconds": 5})
+        self.connection = kombu.Connection(url, transport_options={"lease_seconds": 5, "master_name": MASTER_DEFAULT})
         self.channel = self.connection.default_channel
         self.channel.basic_qos(0, prefetch, False)
         self.consumer = kombu.Consumer(
@@ -240,8 +241,8 @@ def test_a_message_that_is_not_due_is_held_by_redis(client: redis.Redis, reader:
     eventually("it is delayed", lambda: client.zcard(keys.DELAYED) == 1)
 
 
-def test_it_works_over_a_unix_socket(redis_binary: str, tmp_path: Path, reader: Any) -> None:
-    with running(redis_binary, tmp_path, "--unixsocket", str(tmp_path / "redis.sock")) as server:
+def test_it_works_over_a_unix_socket(local_binary: str, tmp_path: Path, reader: Any) -> None:
+    with running(local_binary, tmp_path, "--unixsocket", str(tmp_path / "redis.sock")) as server:
         send(server.client, "work", "1")
         one = reader("work", url=f"redis+socket://{tmp_path}/redis.sock")
         assert one.read(1) == ["1"]
