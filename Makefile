@@ -44,20 +44,16 @@ format: .venv/dev  ## let ruff rewrite what it can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+# By order alone, never because a file is newer: a clone's files have the times of their checkout, and an install must not resolve.
 lock: .venv/tools  ## resolve the dependencies anew into requirements/*.txt
-	@for set in install runtime dev; do $(MAKE) --no-print-directory requirements/$$set.txt --always-make; done
+	@$(COMPILE) requirements/install.in -o requirements/install.txt
+	@$(COMPILE) pyproject.toml -o requirements/runtime.txt
+	@$(COMPILE) --extra dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
 
 clean:  ## remove the installation; data in .headrace/ stays
 	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 COMPILE = $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
-
-requirements/install.txt: requirements/install.in
-	$(COMPILE) $< -o $@
-requirements/runtime.txt: pyproject.toml
-	$(COMPILE) $< -o $@
-requirements/dev.txt: pyproject.toml requirements/runtime.txt
-	$(COMPILE) --extra dev -c requirements/runtime.txt $< -o $@
 
 .venv/tools: requirements/install.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headrace needs Python 3.11 or newer; this is %s. Mend: make PYTHON=python3.12 ..." % sys.version.split()[0])'
