@@ -74,7 +74,7 @@ class Settings(BaseSettings):
         description="messages a worker holds unsettled: for each child a full batch running and one waiting",
     )
     batch_messages_max: int = Field(
-        400, ge=1, le=1_000, description="messages in one batch: half as many cost a fifth of the rate, twice as many win little"
+        400, ge=1, le=1_000, description="messages in one batch: half as many cost a sixth of the rate, twice as many win little"
     )
     batch_bytes_max: int = Field(
         8 * 2**20, ge=2**20, le=64 * 2**20, description="bytes of bodies in one batch: bounds a child's memory"
