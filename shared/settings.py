@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     drain_seconds: int = Field(8, ge=1, le=300, description="a stopping worker finishes batches for this long")
 
     publish_linger_ms: float = Field(
-        0.0, ge=0, le=100, description="how long the ingress gathers messages for one write, beyond what comes during the last one"
+        0.0, ge=0, le=100, description="how long a write waits for more than came during the one before"
     )
     publish_messages_max: int = Field(500, ge=1, le=10_000, description="messages in one write to the broker")
     publish_waiting_max: int = Field(
