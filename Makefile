@@ -1,6 +1,7 @@
 # Two commands matter: `make up` runs the whole fleet here, `make test` runs every test. `make help` lists the rest.
 PYTHON ?= python3
 ARGS   ?=
+MINUTES ?= 30
 BIN    := .venv/bin
 export UV_LINK_MODE ?= copy
 # Bytecode at install, once: a start without it takes several seconds longer.
@@ -10,7 +11,7 @@ ifneq ($(wildcard /etc/ssl/certs/*.crt /etc/ssl/cert.pem /etc/pki/tls/certs/*),)
 export UV_SYSTEM_CERTS ?= 1
 endif
 
-.PHONY: help up down test chaos load bench lint format lock clean
+.PHONY: help up down test chaos load bench soak lint format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -33,6 +34,9 @@ load: .venv/runtime  ## drive the running fleet; ARGS="--rate 1000 --duration 30
 
 bench: .venv/dev  ## the benchmarks, each against its stated peer
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+soak: .venv/dev  ## one worker under load, its memory over time; MINUTES=30, ARGS="--rate 300"
+	@$(BIN)/python -m tests.benchmarks.soak --minutes $(MINUTES) $(ARGS)
 
 lint: .venv/dev  ## ruff, mypy, import contracts
 	@$(BIN)/ruff check .

@@ -7,6 +7,9 @@ scrape of any of them, or of the exporter, shows them all; without that director
 import os
 from pathlib import Path
 
+import psutil
+
+from shared import metric_files
 from shared.settings import settings
 
 # prometheus-client decides at import, once, whether counters live in files.
@@ -22,6 +25,7 @@ from prometheus_client import (
     multiprocess,
 )
 from prometheus_client import Gauge as Gauge  # noqa: PLC0414 - says that others may import it from here
+from prometheus_client.mmap_dict import MmapedDict
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 """Of `exposition`. From here, because nobody may import prometheus-client before this module has set it up."""
@@ -48,6 +52,15 @@ DEAD_LETTERS = Gauge("headrace_dead_letters", "Dead letters kept.", ["queue"], m
 EXPORTER_UP = Gauge(
     "headrace_exporter_up", "1 when the server answered the exporter.", ["target"], multiprocess_mode="mostrecent"
 )
+WORKER_PSS = Gauge(
+    "headrace_worker_pss_bytes",
+    "Proportional set size of one process of a worker: its own pages, and its part of those it shares.",
+    ["worker", "process"],
+    multiprocess_mode="livemostrecent",
+)
+WORKER_RECYCLES = Counter(
+    "headrace_worker_recycles_total", "Children replaced, and workers that stopped, for their memory.", ["reason"]
+)
 
 
 def exposition() -> bytes:
@@ -56,10 +69,36 @@ def exposition() -> bytes:
         return generate_latest()
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    with metric_files.held(Path(settings().metrics_dir), to_read=True):
+        return generate_latest(registry)
 
 
 def forget_process(pid: int) -> None:
     """Drop the live gauges of a process that ended; its counters stay, for a counter never goes back."""
     if settings().metrics_dir and Path(settings().metrics_dir).is_dir():
         multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+def fold_dead_processes() -> bool:
+    """Fold the files of processes that ended into one of each kind, and drop their live gauges.
+
+    False when a scrape is reading them just now, so that it is to be tried again.
+    """
+    directory = Path(settings().metrics_dir)
+    if not settings().metrics_dir or not directory.is_dir():
+        return True
+    for pid in metric_files.pids(directory):
+        if not psutil.pid_exists(pid):
+            forget_process(pid)
+    return metric_files.fold(directory, lambda pid: not psutil.pid_exists(pid), MmapedDict)
+
+
+def recycles() -> dict[str, int]:
+    """How many children and workers of the fleet that shares `metrics_dir` were replaced for their memory, by reason."""
+    directory = Path(settings().metrics_dir)
+    if not settings().metrics_dir or not directory.is_dir():
+        return {}
+    with metric_files.held(directory, to_read=True):
+        families = list(multiprocess.MultiProcessCollector(None).collect())  # type: ignore[no-untyped-call]
+    samples = [sample for family in families for sample in family.samples]
+    return {each.labels["reason"]: int(each.value) for each in samples if each.name == "headrace_worker_recycles_total"}

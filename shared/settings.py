@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     exporter_port: int = Field(8081, ge=1, le=65535, description="port of the exporter")
     flower_port: int = Field(5555, ge=1, le=65535, description="port of Flower")
     flower_password: str = Field("", description="basic-auth password of Flower's user `headrace`")
-    metrics_dir: str = Field("", description="directory where processes share counters; empty: each on its own")
+    metrics_dir: str = Field("", description="directory where processes of one machine share counters; empty: each on its own")
     ready_file: str = Field("", description="file a worker touches once it consumes; for supervisors")
 
     task_modules: str = Field("", description="modules with batch tasks of your own, comma-separated; a worker imports them")
@@ -87,6 +87,23 @@ class Settings(BaseSettings):
         15, ge=1, le=300, description="a worker silent for this long is dead, and its messages return; a third of it is the beat"
     )
     drain_seconds: int = Field(8, ge=1, le=300, description="a stopping worker finishes batches for this long")
+
+    worker_memory_mb: int = Field(
+        512, ge=64, le=65_536, description="a worker's processes together, shared pages once; twice what a busy one takes"
+    )
+    child_memory_mb: int = Field(
+        192, ge=32, le=65_536, description="one child; above it is replaced between two batches. Full batches of 8 MiB take 120"
+    )
+    child_growth_mb: int = Field(
+        96, ge=8, le=65_536, description="one child over what it was after its fork; the caches of a busy one take 40"
+    )
+    container_percent: int = Field(
+        90,
+        ge=50,
+        le=99,
+        description="of the container's memory limit; there the worker drains and exits, before the kernel kills",
+    )
+    cgroup_dir: Path = Field(Path("/sys/fs/cgroup"), description="where the container's memory limit is read")
 
     publish_linger_ms: float = Field(
         0.0, ge=0, le=100, description="how long a write waits for more than came during the one before"

@@ -56,6 +56,8 @@ class Collector:
         self._stopped = False
         self._flush_due = False
         self._wake_at = 0.0  # when the next planned flush comes; one timer, however many messages wait
+        self.between_batches: Callable[[], None] = lambda: None
+        """Called before batches start, when an idle child is one that no batch is on its way to."""
 
     def receive(self, channel: Any, queue: str, claim: Claim, verdict: str = "") -> None:
         """Take one message in; it runs when its slot is free. With ``verdict`` it is buried for that reason instead."""
@@ -104,6 +106,7 @@ class Collector:
         self._flush_due = False
         if self._stopped:
             return
+        self.between_batches()
         now = monotonic_seconds()
         for number, slot in enumerate(self._slots):
             if batch := slot.next_batch(now):

@@ -5,11 +5,13 @@ from shared.settings import settings
 from tasks import messages, webhooks
 from tasks.collector import CollectorStep
 from workers import lifecycle, own_tasks
+from workers.memory import child, profile
+from workers.memory.guard import GuardStep
 
 BATCH_TASKS = (webhooks.store, messages.store)
-HOOKS = (lifecycle,)  # imported for the signals they connect
+HOOKS = (lifecycle, child, profile)  # imported for the signals they connect
 
 own_tasks.load(settings())
-app.steps["consumer"].add(CollectorStep)
+app.steps["consumer"].update((CollectorStep, GuardStep))
 
 __all__ = ["BATCH_TASKS", "HOOKS", "app"]

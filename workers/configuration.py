@@ -13,16 +13,22 @@ CONNECTIONS_ASIDE = 8
 """Connections beside the pools: the exporter, a migration, a person with psql and one with the command line, 2 each."""
 
 
+PARENT_MB = 80
+"""A worker's parent under load (docs/memory.md)."""
+
+
 class Fault(NamedTuple):
     """What is wrong, and the mend.
 
     Args:
         setting: the environment variable to change, or the server's.
+        serious: False for what works, only not well: it is a warning, and no reason to exit with 1.
     """
 
     setting: str
     problem: str
     fix: str
+    serious: bool = True
 
 
 class Fleet(NamedTuple):
@@ -65,6 +71,7 @@ def faults(config: Settings, facts: Facts, fleet: Fleet) -> list[Fault]:
         *_batches(config),
         *_time_outs(config),
         *_lanes(config, fleet),
+        *_memory(config),
         *(_database(config, facts.database, fleet) if facts.database else ()),
         *(_broker(facts.broker) if facts.broker else ()),
         *(_cache(facts.cache, facts.broker) if facts.cache else ()),
@@ -117,6 +124,23 @@ def _time_outs(config: Settings) -> Iterator[Fault]:
                 f"{inner_seconds:g} s is not less than {PREFIX}{outer.upper()}, {outer_seconds:g} s, which must outlast it",
                 f"lower it, or raise {PREFIX}{outer.upper()}",
             )
+
+
+def _memory(config: Settings) -> Iterator[Fault]:
+    children, worker = config.worker_children * config.child_memory_mb, config.worker_memory_mb
+    if children + PARENT_MB > worker:
+        wanted = f"{config.worker_children} children of {config.child_memory_mb} MB and a parent of {PARENT_MB} may want"
+        yield _fault(
+            "worker_memory_mb",
+            f"{wanted} {children + PARENT_MB} MB, the worker may have {worker}: it runs, but children go before their own limit",
+            f"set it to {children + PARENT_MB}, or lower {PREFIX}CHILD_MEMORY_MB or {PREFIX}WORKER_CHILDREN",
+        )._replace(serious=False)
+    if config.child_growth_mb > config.child_memory_mb:
+        yield _fault(
+            "child_growth_mb",
+            f"{config.child_growth_mb} MB is more than {PREFIX}CHILD_MEMORY_MB, {config.child_memory_mb}, so it has no effect",
+            f"set it to {config.child_memory_mb // 2}",
+        )._replace(serious=False)
 
 
 def _lanes(config: Settings, fleet: Fleet) -> Iterator[Fault]:

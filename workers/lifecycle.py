@@ -1,6 +1,5 @@
 """What a worker's processes open and close: nothing before fork, one connection a child, all of it gone at shutdown."""
 
-import gc
 import os
 import signal
 import threading
@@ -24,13 +23,6 @@ logger = log.get_logger(__name__)
 @signals.setup_logging.connect
 def _own_logging(**_: Any) -> None:
     log.configure("worker")
-
-
-@signals.worker_before_create_process.connect
-def _freeze(**_: Any) -> None:
-    """What the parent has loaded is never garbage: out of the collector's sight, its pages stay shared."""
-    gc.collect()
-    gc.freeze()
 
 
 @signals.worker_process_init.connect

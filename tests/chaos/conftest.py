@@ -68,6 +68,6 @@ def ledger() -> Ledger:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if report.lines:
-        terminalreporter.section(f"faults survived, seed {report.seeds[0]}")
+        terminalreporter.section(f"faults survived, seed {next(iter(report.seeds), None)}")
         for line in (report.HEAD, *map(str, report.lines)):
             terminalreporter.write_line(line)

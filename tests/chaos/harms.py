@@ -46,9 +46,33 @@ def fail() -> None:
 HARMS: dict[str, Callable[[], None]] = {"raises": fail, "segfaults": crash, "eats memory": hog, "is killed": be_killed}
 
 
+class Leaked:
+    """What a handler forgets to let go of."""
+
+    def __init__(self, size: int) -> None:
+        self.payload = b"x" * size
+
+
+KEPT: list[Leaked] = []
+
+
+def eat(size: int) -> None:
+    """Take so much for as long as the batch runs, within a second or so, and go on running."""
+    eaten = []
+    for _ in range(size >> 20):
+        eaten.append(b"x" * 2**20)
+        Event().wait(0.002)
+    Event().wait(5)
+
+
 def harm(text: str) -> None:
-    """Do what the text says, if it is a harm or "takes" so many seconds."""
+    """Do what the text says, if it is a harm, or "takes" so many seconds, or "leaks" or "eats" so many bytes."""
     if text in HARMS:
         HARMS[text]()
-    if text.startswith("takes "):
-        Event().wait(float(text.removeprefix("takes ")))
+    what, _, number = text.partition(" ")
+    if what == "takes":
+        Event().wait(float(number))
+    elif what == "leaks":
+        KEPT.append(Leaked(int(number)))
+    elif what == "eats":
+        eat(int(number))

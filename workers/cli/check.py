@@ -43,12 +43,25 @@ def check(workers: int, ingresses: int, as_json: bool) -> None:
     config = settings()
     facts, unreachable, unasked = _ask(config)
     found = [*unreachable, *faults(config, facts, Fleet(workers, ingresses))]
+    faulty, warnings = [each for each in found if each.serious], [each for each in found if not each.serious]
     values = {PREFIX + name.upper(): _shown(name, getattr(config, name)) for name in Settings.model_fields}
     if as_json:
-        print_json({"ok": not found, "faults": [fault._asdict() for fault in found], "not_asked": unasked, "settings": values})
+        print_json(
+            {
+                "ok": not faulty,
+                "faults": [_as_dict(fault) for fault in faulty],
+                "warnings": [_as_dict(fault) for fault in warnings],
+                "not_asked": unasked,
+                "settings": values,
+            }
+        )
     else:
         _print(values, found, unasked)
-    raise click.exceptions.Exit(1 if found else 0)
+    raise click.exceptions.Exit(1 if faulty else 0)
+
+
+def _as_dict(fault: Fault) -> dict[str, str]:
+    return {"setting": fault.setting, "problem": fault.problem, "fix": fault.fix}
 
 
 def _print(values: dict[str, Any], found: list[Fault], unasked: list[str]) -> None:
@@ -58,8 +71,9 @@ def _print(values: dict[str, Any], found: list[Fault], unasked: list[str]) -> No
     for name in unasked:
         click.echo(f"not asked: {name}, for it is empty and no embedded server is running")
     for fault in found:
-        click.echo(f"headrace: {fault.setting}: {fault.problem}; mend: {fault.fix}", err=True)
-    if not found:
+        kind = "" if fault.serious else "warning: "
+        click.echo(f"headrace: {kind}{fault.setting}: {fault.problem}; mend: {fault.fix}", err=True)
+    if not any(fault.serious for fault in found):
         click.echo("the configuration is sound")
 
 

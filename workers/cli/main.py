@@ -22,6 +22,7 @@ VERBS = {
     "dlq": ("dlq", "List, show, replay and purge dead letters."),
     "db": ("db", "Migrate the database."),
     "load": ("load", "Load a running fleet and account for every message."),
+    "worker-profile": ("worker_profile", "Which line and which type make a worker grow."),
     "worker": ("worker", "One worker in the foreground."),
     "ingress": ("ingress", "The HTTP edge in the foreground."),
     "beat": ("processes", "The scheduler in the foreground."),
@@ -40,7 +41,7 @@ class Verbs(click.Group):
         if name not in VERBS:
             return None
         module = import_module(f"workers.cli.{VERBS[name][0]}")
-        command: click.Command = getattr(module, name)
+        command: click.Command = getattr(module, name.replace("-", "_"))
         return command
 
     def resolve_command(self, context: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:

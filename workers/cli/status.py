@@ -31,6 +31,7 @@ def status(as_json: bool, data_dir: Path | None) -> None:
         return
     for name in ("ready", "ingress_url", "flower_url", "flower_user", "flower_password", "metrics_url", "dead_letters"):
         click.echo(f"{name:16} {cell(answer[name])}")
+    click.echo(f"{'recycles':16} {', '.join(f'{count} {reason}' for reason, count in answer['recycles'].items()) or 0}")
     click.echo()
     processes = [each | {"memory_mb": each["pss_bytes"] >> 20} for each in answer["processes"]]
     print_records(processes, ("name", "pid", "state", "restarts", "memory_mb"), as_json=False)

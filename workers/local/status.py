@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db.session import read_session
 from shared.errors import ConfigurationError
+from shared.metrics import recycles
 from shared.redis_client import connect
 from shared.settings import settings
 from shared.store import dead_letters
@@ -37,6 +38,7 @@ def status(record: FleetRecord) -> dict[str, Any]:
         "processes": [_process(each) for each in record.processes],
         "queues": [state._asdict() for state in _queues(record.chosen("BROKER_URL"))],
         "dead_letters": _dead_letters(),
+        "recycles": recycles(),
     }
 
 
