@@ -49,6 +49,13 @@ QUEUE_OLDEST_SECONDS = Gauge(
     "headrace_queue_oldest_age_seconds", "Age of the oldest waiting message.", ["queue"], multiprocess_mode="mostrecent"
 )
 DEAD_LETTERS = Gauge("headrace_dead_letters", "Dead letters kept.", ["queue"], multiprocess_mode="mostrecent")
+QUERY_SECONDS = Histogram("headrace_db_query_seconds", "One statement.", ["query"], buckets=REQUEST_SECONDS)
+SLOW_QUERIES = Counter("headrace_db_slow_queries_total", "Statements slower than database_slow_ms.", ["query"])
+REPEATED_QUERIES = Counter("headrace_db_repeated_queries_total", "Runs of one statement again and again in a batch.", ["task"])
+BATCH_STATEMENTS = Histogram(
+    "headrace_db_batch_statements", "Statements that one batch ran.", ["task"], buckets=(1, 2, 5, 10, 20, 50, 100, 1000)
+)
+PRUNED = Counter("headrace_pruned_messages_total", "Messages deleted because of their age.")
 EXPORTER_UP = Gauge(
     "headrace_exporter_up", "1 when the server answered the exporter.", ["target"], multiprocess_mode="mostrecent"
 )

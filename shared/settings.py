@@ -124,6 +124,9 @@ class Settings(BaseSettings):
     database_connect_seconds: int = Field(3, ge=1, le=60, description="opening one connection")
     database_statement_ms: int = Field(10_000, ge=100, le=600_000, description="one statement; the slowest seen takes 300 ms")
     database_lock_ms: int = Field(5_000, ge=50, le=60_000, description="waiting for a lock; a batch holds one about 10 ms")
+    database_slow_ms: int = Field(100, ge=1, le=600_000, description="a slower statement is counted, and its plan logged")
+    repeated_queries_file: str = Field("", description="file that repeated SQL is written to; a test run fails by it")
+    retention_days: int = Field(0, ge=0, le=36_500, description="days after which store.prune deletes a message; 0: never")
     lookup_seconds: float = Field(5, ge=0, le=300, description="a changed channel or key takes effect within this")
 
     @classmethod

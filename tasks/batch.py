@@ -17,6 +17,7 @@ from celery import Task
 
 from shared.app import app
 from shared.clock import monotonic_seconds, wall_seconds
+from shared.db import query_guard
 from shared.db.outage import is_outage
 from shared.errors import HeadraceError
 from shared.outcome import DeadLetter, Done, Outcome
@@ -91,7 +92,8 @@ def _handle(wires: list[Wire]) -> tuple[list[Member], list[Outcome]]:
 
 
 def _run(task: str, members: list[Member]) -> Sequence[Outcome]:
-    outcomes: Sequence[Outcome] = app.tasks[task].run(members)
+    with query_guard.watching(task):
+        outcomes: Sequence[Outcome] = app.tasks[task].run(members)
     if len(outcomes) != len(members) or not all(isinstance(outcome, get_args(Outcome)) for outcome in outcomes):
         raise HeadraceError(f"{task} must return one outcome for each of its {len(members)} members")
     return outcomes

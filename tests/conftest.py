@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from shared.settings import PREFIX, settings
+from tests import repeated_queries
 from tests.waiting import eventually
 from workers.local import ports
 from workers.local.child import Child
@@ -60,7 +61,8 @@ def stack(reachable_dir: Path) -> Iterator[RunningStack]:
     os.environ[f"{PREFIX}DATA_DIR"] = str(data_dir)
     settings.cache_clear()
     chosen = servers(data_dir, settings(), secrets_for({}))
-    environment = {f"{PREFIX}DATA_DIR": str(data_dir), **chosen.environment}
+    own = {f"{PREFIX}DATA_DIR": str(data_dir), repeated_queries.VARIABLE: str(data_dir / "repeated_queries")}
+    environment = {**own, **chosen.environment}
     os.environ.update(environment)
     settings.cache_clear()
     children = [Child(program, data_dir / f"{program.name}.log") for program in chosen.programs]
@@ -72,6 +74,13 @@ def stack(reachable_dir: Path) -> Iterator[RunningStack]:
     finally:
         close_engine()
         end(child.stoppable for child in children)
+
+
+@pytest.fixture(autouse=True)
+def no_statement_is_repeated() -> Iterator[None]:
+    """No batch of the test, here or in a worker of its, asks for each message what it should ask once for all."""
+    yield
+    repeated_queries.fail_on_complaints()
 
 
 @pytest.fixture

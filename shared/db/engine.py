@@ -7,9 +7,13 @@ import os
 
 from sqlalchemy import Engine, create_engine
 
+from shared.db import queries, query_guard, slow_queries
 from shared.settings import settings
 
 APPLICATION_NAME = "headrace"
+
+INSTRUMENTS = (queries.instrument, query_guard.instrument, slow_queries.instrument)
+"""What watches the engine's statements, in the order in which each sees them."""
 
 _engine: Engine | None = None
 _pool_size = 2
@@ -47,7 +51,7 @@ def close_engine() -> None:
 
 def _create(pool_size: int) -> Engine:
     config = settings()
-    return create_engine(
+    made = create_engine(
         config.required("database_url"),
         pool_size=pool_size,
         hide_parameters=True,  # an error's text would quote messages
@@ -64,3 +68,6 @@ def _create(pool_size: int) -> Engine:
             " -c idle_in_transaction_session_timeout=60000 -c timezone=UTC",
         },
     )
+    for instrument in INSTRUMENTS:
+        instrument(made)
+    return made

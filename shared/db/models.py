@@ -1,5 +1,7 @@
 """The tables. What each index is for stands beside it; `docs/database.md` explains the whole.
 
+Unique constraints are what correctness needs (migration 0001); every `Index` makes something quick (0004).
+
 Identifiers that senders choose are ``COLLATE "C"``: compared as bytes, which is faster and sorts as Python does.
 """
 
@@ -7,7 +9,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Identity, Index, Text, UniqueConstraint, func
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, SmallInteger, Text, UniqueConstraint, func
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -37,9 +39,10 @@ class Channel(Base):
     """An account's connection to one source. ``previous_secret`` is accepted until it expires."""
 
     __tablename__ = "channels"
+    __table_args__ = (Index("channels_of_account", "account_id"),)  # deleting an account, and its list
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"))
     source: Mapped[str]
     secret: Mapped[str]
     previous_secret: Mapped[str | None]
@@ -77,13 +80,30 @@ class Conversation(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class AccountCount(Base):
+    """What one account ever stored, in shards, so that no row is one that all batches want.
+
+    ``shard`` is `topology.shard_of` the conversation: a lane's batches have its rows to themselves. Added to in the transaction
+    that stores.
+    """
+
+    __tablename__ = "account_counts"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 40}},)  # each row is updated by many batches: in its page
+
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True)
+    shard: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    messages: Mapped[int] = mapped_column(BigInteger)
+    conversations: Mapped[int] = mapped_column(BigInteger)
+
+
 class MessageRow(Base):
-    """One stored message. ``sequence`` counts from 1 within the conversation, without gaps."""
+    """One stored message. ``sequence`` counts from 1 within the conversation, without gaps; `id` grows with time, roughly."""
 
     __tablename__ = "messages"
     __table_args__ = (
         UniqueConstraint("account_id", "message_id"),  # exactly once
-        UniqueConstraint("conversation_id", "sequence"),  # order, and reading a conversation page by page
+        # Reading a conversation page by page; unique as a net below the lock under which sequences are given.
+        Index("messages_conversation_id_sequence_key", "conversation_id", "sequence", unique=True),
         Index("messages_by_contact", "contact_id"),  # deleting an account would scan the table for each contact
     )
 
@@ -106,7 +126,7 @@ class DeadLetterRow(Base):
     __tablename__ = "dead_letters"
     __table_args__ = (
         UniqueConstraint("queue", "task_id"),  # a redelivered message is one dead letter
-        Index("dead_letters_by_account", "account_id"),
+        Index("dead_letters_of_account", "account_id", "id"),  # its list, newest first, and its count
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)

@@ -8,6 +8,7 @@ import psycopg.errors
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from shared.db import query_guard
 from shared.db.engine import engine
 from shared.errors import HeadraceError
 
@@ -58,6 +59,7 @@ def transact(work: Callable[[WriteSession], T]) -> T:
         except (Raced, DBAPIError) as error:
             if attempt == ATTEMPTS_MAX or not _worth_rerunning(error):
                 raise
+            query_guard.forget()
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 

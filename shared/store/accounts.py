@@ -7,11 +7,12 @@ from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils import uuid7
 
 from shared.db.models import Account, Contact, Conversation, DeadLetterRow, MessageRow
+from shared.db.queries import define, tagged
 from shared.db.session import ReadSession, WriteSession
 from shared.errors import HeadraceError, NotFound
 
@@ -19,6 +20,16 @@ NAME_LENGTH_MAX = 100
 
 DELETED_AT_ONCE = 2_000
 """Rows removed in one transaction: some 50 ms of work, far below every time-out."""
+
+
+ID_OF_KEY = define(
+    "accounts.id_of_key", text("SELECT id::text FROM accounts WHERE api_key_hash = :api_key_hash AND disabled_at IS NULL")
+)
+
+CREATE = define("accounts.create", insert(Account).on_conflict_do_nothing().returning(Account.id))
+UPDATE = define("accounts.update", update(Account))
+LIST = define("accounts.list", select(Account.id, Account.name, Account.created_at, Account.disabled_at))
+DELETE = define("accounts.delete", sql_delete(Account).returning(Account.id))
 
 
 class NewAccount(NamedTuple):
@@ -51,8 +62,8 @@ def create(session: WriteSession, name: str) -> NewAccount:
     if not name.strip() or len(name) > NAME_LENGTH_MAX or "\0" in name:
         raise HeadraceError(f"an account's name has 1 to {NAME_LENGTH_MAX} characters")
     account_id, api_key = UUID(str(uuid7())), _new_key()
-    statement = insert(Account).values(id=account_id, name=name, api_key_hash=hash_of(api_key)).on_conflict_do_nothing()
-    if session.execute(statement.returning(Account.id)).first() is None:
+    values = {"id": account_id, "name": name, "api_key_hash": hash_of(api_key)}
+    if session.execute(CREATE.values(values)).first() is None:
         raise AlreadyExists(f"there is an account {name!r} already; `headrace account list` shows it")
     return NewAccount(str(account_id), api_key)
 
@@ -60,19 +71,19 @@ def create(session: WriteSession, name: str) -> NewAccount:
 def rotate_key(session: WriteSession, account_id: str) -> str:
     """Replace the key; the old one ends at once, apart from edges that remember it for `lookup_seconds`."""
     api_key = _new_key()
-    session.execute(update(Account).where(Account.id == UUID(account_id)).values(api_key_hash=hash_of(api_key)))
+    session.execute(UPDATE.where(Account.id == UUID(account_id)).values(api_key_hash=hash_of(api_key)))
     return api_key
 
 
 def disable(session: WriteSession, account_id: str) -> None:
     """Refuse the account at the edge from now on; what is queued is still stored."""
-    statement = update(Account).where(Account.id == UUID(account_id), Account.disabled_at.is_(None))
+    statement = UPDATE.where(Account.id == UUID(account_id), Account.disabled_at.is_(None))
     session.execute(statement.values(disabled_at=func.now()))
 
 
 def enable(session: WriteSession, account_id: str) -> None:
     """Accept the account at the edge again."""
-    session.execute(update(Account).where(Account.id == UUID(account_id)).values(disabled_at=None))
+    session.execute(UPDATE.where(Account.id == UUID(account_id)).values(disabled_at=None))
 
 
 def delete(session: WriteSession, account_id: str, *, rows: int = DELETED_AT_ONCE) -> int:
@@ -86,7 +97,7 @@ def delete(session: WriteSession, account_id: str, *, rows: int = DELETED_AT_ONC
     a batch after that finds no account. Two deletions of one account take turns at its row.
     """
     disabled = {"disabled_at": func.coalesce(Account.disabled_at, func.now())}
-    session.execute(update(Account).where(Account.id == UUID(account_id)).values(disabled))
+    session.execute(UPDATE.where(Account.id == UUID(account_id)).values(disabled))
     for part, owner, order in (
         (MessageRow, MessageRow.account_id == UUID(account_id), MessageRow.message_id),
         (Conversation, Conversation.account_id == UUID(account_id), Conversation.external_id),
@@ -94,23 +105,23 @@ def delete(session: WriteSession, account_id: str, *, rows: int = DELETED_AT_ONC
         (DeadLetterRow, DeadLetterRow.account_id == account_id, DeadLetterRow.id),
     ):
         chosen = select(part.id).where(owner).order_by(order).limit(rows).with_for_update()
-        if gone := session.execute(sql_delete(part).where(part.id.in_(chosen)).returning(part.id)).all():
+        statement = tagged("accounts.delete_rows", sql_delete(part).where(part.id.in_(chosen)).returning(part.id))
+        if gone := session.execute(statement).all():
             return len(gone)
-    return len(session.execute(sql_delete(Account).where(Account.id == UUID(account_id)).returning(Account.id)).all())
+    return len(session.execute(DELETE.where(Account.id == UUID(account_id))).all())
 
 
 def every(session: ReadSession) -> list[AccountRecord]:
     """All accounts, oldest first."""
-    rows = session.execute(select(Account.id, Account.name, Account.created_at, Account.disabled_at).order_by(Account.id))
+    rows = session.execute(LIST.order_by(Account.id))
     return [AccountRecord(str(row.id), row.name, row.created_at, row.disabled_at) for row in rows]
 
 
 def named(session: ReadSession | WriteSession, name_or_id: str) -> AccountRecord:
     """The account with this id or this name. Raises NotFound."""
-    statement = select(Account.id, Account.name, Account.created_at, Account.disabled_at)
-    row = session.execute(statement.where(Account.name == name_or_id)).first()
+    row = session.execute(LIST.where(Account.name == name_or_id)).first()
     if row is None and (account_id := uuid_or_none(name_or_id)):
-        row = session.execute(statement.where(Account.id == account_id)).first()
+        row = session.execute(LIST.where(Account.id == account_id)).first()
     if row is None:
         raise NotFound(f"no account {name_or_id!r}; `headrace account list` shows them")
     return AccountRecord(str(row.id), row.name, row.created_at, row.disabled_at)
@@ -118,18 +129,17 @@ def named(session: ReadSession | WriteSession, name_or_id: str) -> AccountRecord
 
 def id_of_key(session: ReadSession, api_key_hash: bytes) -> str | None:
     """The id of the enabled account with this key's hash."""
-    statement = select(Account.id).where(Account.api_key_hash == api_key_hash, Account.disabled_at.is_(None))
-    found = session.execute(statement).scalar_one_or_none()
-    return str(found) if found else None
+    found: str | None = session.execute(ID_OF_KEY, {"api_key_hash": api_key_hash}).scalar_one_or_none()
+    return found
 
 
-def uuid_or_none(text: str) -> UUID | None:
-    """``text`` as a UUID if it is one in its canonical form, the form in which ids are handed out."""
+def uuid_or_none(it: str) -> UUID | None:
+    """``it`` as a UUID if it is one in its canonical form, the form in which ids are handed out."""
     try:
-        value = UUID(text)
+        value = UUID(it)
     except ValueError:
         return None
-    return value if str(value) == text else None
+    return value if str(value) == it else None
 
 
 def _new_key() -> str:

@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import case, delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils import uuid7
 
 from shared.db.models import Account, Channel
+from shared.db.queries import define
 from shared.db.session import ReadSession, WriteSession
 from shared.errors import HeadraceError, NotFound
 from shared.store.accounts import uuid_or_none
@@ -18,6 +19,21 @@ from shared.store.accounts import uuid_or_none
 SOURCES = ("standard", "github")
 OLD_SECRET_LIVES = timedelta(hours=24)
 STANDARD_PREFIX = "whsec_"
+
+FIND = define(
+    "channels.find",
+    text("""
+SELECT c.account_id::text, c.source, c.secret, CASE WHEN c.previous_secret_expires_at > now() THEN c.previous_secret END
+FROM channels c JOIN accounts a ON a.id = c.account_id
+WHERE c.id = CAST(:channel AS uuid) AND a.disabled_at IS NULL
+"""),
+)
+
+ADD = define("channels.add", insert(Channel))
+SOURCE = define("channels.source", select(Channel.source))
+ROTATE = define("channels.rotate", update(Channel))
+REMOVE = define("channels.remove", delete(Channel).returning(Channel.id))
+LIST = define("channels.list", select(Channel.id, Account.name, Channel.source, Channel.created_at).join(Account))
 
 
 class NewChannel(NamedTuple):
@@ -42,13 +58,13 @@ def add(session: WriteSession, account_id: str, source: str, secret: str | None 
         raise HeadraceError(f"no source {source!r}; there are: {', '.join(SOURCES)}")
     secret = _checked(source, secret) if secret else new_secret(source)
     channel_id = UUID(str(uuid7()))
-    session.execute(insert(Channel).values(id=channel_id, account_id=UUID(account_id), source=source, secret=secret))
+    session.execute(ADD.values(id=channel_id, account_id=UUID(account_id), source=source, secret=secret))
     return NewChannel(str(channel_id), secret)
 
 
 def rotate(session: WriteSession, channel_id: str) -> str:
     """A new secret; the old one is accepted for 24 hours more. Raises NotFound."""
-    found = session.execute(select(Channel.source).where(Channel.id == uuid_or_none(channel_id))).scalar_one_or_none()
+    found = session.execute(SOURCE.where(Channel.id == uuid_or_none(channel_id))).scalar_one_or_none()
     if found is None:
         raise NotFound(f"no channel {channel_id!r}; `headrace channel list` shows them")
     secret = new_secret(found)
@@ -57,20 +73,20 @@ def rotate(session: WriteSession, channel_id: str) -> str:
         "secret": secret,
         "previous_secret_expires_at": func.now() + OLD_SECRET_LIVES,
     }
-    session.execute(update(Channel).where(Channel.id == UUID(channel_id)).values(changes))
+    session.execute(ROTATE.where(Channel.id == UUID(channel_id)).values(changes))
     return secret
 
 
 def remove(session: WriteSession, channel_id: str) -> None:
     """Forget the channel; its messages stay. Raises NotFound."""
-    gone = session.execute(delete(Channel).where(Channel.id == uuid_or_none(channel_id)).returning(Channel.id)).first()
+    gone = session.execute(REMOVE.where(Channel.id == uuid_or_none(channel_id))).first()
     if gone is None:
         raise NotFound(f"no channel {channel_id!r}; `headrace channel list` shows them")
 
 
 def every(session: ReadSession, account_id: str | None = None) -> list[tuple[str, str, str, datetime]]:
     """(id, account's name, source, created) of all channels or of one account's."""
-    statement = select(Channel.id, Account.name, Channel.source, Channel.created_at).join(Account).order_by(Channel.id)
+    statement = LIST.order_by(Channel.id)
     if account_id:
         statement = statement.where(Channel.account_id == UUID(account_id))
     return [(str(row[0]), row[1], row[2], row[3]) for row in session.execute(statement)]
@@ -78,16 +94,10 @@ def every(session: ReadSession, account_id: str | None = None) -> list[tuple[str
 
 def find(session: ReadSession, channel_id: str) -> ChannelRecord | None:
     """The channel, if there is one and its account is enabled."""
-    old_is_accepted = Channel.previous_secret_expires_at > func.now()
-    statement = (
-        select(Channel.account_id, Channel.source, Channel.secret, case((old_is_accepted, Channel.previous_secret)))
-        .join(Account)
-        .where(Channel.id == uuid_or_none(channel_id), Account.disabled_at.is_(None))
-    )
-    row = session.execute(statement).first()
+    row = session.execute(FIND, {"channel": uuid_or_none(channel_id)}).first()
     if row is None:
         return None
-    return ChannelRecord(channel_id, str(row[0]), row[1], tuple(secret for secret in row[2:] if secret))
+    return ChannelRecord(channel_id, row[0], row[1], tuple(secret for secret in row[2:] if secret))
 
 
 def new_secret(source: str) -> str:

@@ -5,32 +5,45 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from shared.db.queries import define
 from shared.db.session import ReadSession
 
 PAGE_MAX = 200
 
-CONVERSATIONS = text("""
+CONVERSATIONS = define(
+    "conversations.newest",
+    text("""
 SELECT id, external_id, message_count, last_message_at FROM conversations
 WHERE account_id = :account AND id < :before ORDER BY id DESC LIMIT :limit
-""")
+"""),
+)
 
-MESSAGES = text("""
+MESSAGES = define(
+    "conversations.messages",
+    text("""
 SELECT m.message_id, m.sequence, k.external_id AS author_id, k.name AS author_name, m.text, m.sent_at, m.received_at
 FROM conversations v
 JOIN messages m ON m.conversation_id = v.id
 JOIN contacts k ON k.id = m.contact_id
 WHERE v.account_id = :account AND v.external_id = :conversation AND m.sequence > :after
 ORDER BY m.sequence LIMIT :limit
-""")
+"""),
+)
 
-EXISTS = text("SELECT 1 FROM conversations WHERE account_id = :account AND external_id = :conversation")
+EXISTS = define(
+    "conversations.exists",
+    text("SELECT 1 FROM conversations WHERE account_id = :account AND external_id = :conversation"),
+)
 
-# The conversations' own counts add up to every message ever stored, without one row that all batches would fight for.
-STATS = text("""
-SELECT coalesce(sum(message_count), 0)::bigint AS messages, count(*) AS conversations,
+# Eight rows at most, written by the transactions that stored: exact, and also of what was pruned since.
+STATS = define(
+    "conversations.stats",
+    text("""
+SELECT coalesce(sum(messages), 0)::bigint AS messages, coalesce(sum(conversations), 0)::bigint AS conversations,
        (SELECT count(*) FROM dead_letters d WHERE d.account_id = CAST(:account AS text)) AS dead_letters
-FROM conversations WHERE account_id = CAST(:account AS uuid)
-""")
+FROM account_counts WHERE account_id = CAST(:account AS uuid)
+"""),
+)
 
 
 class Page(NamedTuple):

@@ -4,13 +4,30 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, delete, func, or_, select
+from sqlalchemy import ColumnElement, bindparam, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from shared.db.models import DeadLetterRow
+from shared.db.queries import define
 from shared.db.session import ReadSession, WriteSession
 
 REASON_LENGTH_MAX = 500
+
+_row = DeadLetterRow
+_attempts = func.jsonb_array_length(_row.history)
+BURY = define("dead_letters.bury", insert(_row).on_conflict_do_nothing())
+NEWEST = define(
+    "dead_letters.newest",
+    select(_row.id, _row.queue, _row.task, _row.account_id, _row.message_id, _row.reason, _attempts, _row.created_at)
+    .order_by(_row.id.desc())
+    .limit(50),
+)
+PAGE = define("dead_letters.page", select(_row).order_by(_row.id).limit(50))
+FIND = define("dead_letters.find", select(_row).where(_row.id == bindparam("id")))
+COUNTS = define("dead_letters.counts", select(_row.queue, func.count()).group_by(_row.queue))
+NEWEST_ID = define("dead_letters.newest_id", select(func.max(_row.id)))
+REMOVE = define("dead_letters.remove", delete(_row))
+PURGE = define("dead_letters.purge", delete(_row).returning(_row.id))
 
 
 class Letter(NamedTuple):
@@ -101,49 +118,44 @@ def bury(session: WriteSession, letters: Sequence[Letter]) -> None:
     """Keep ``letters``; one that is kept already stays as it is."""
     rows = [letter._asdict() | {"reason": _storable(letter.reason)} for letter in letters]
     rows.sort(key=lambda row: (row["queue"], row["task_id"]))  # one lock order
-    session.execute(insert(DeadLetterRow).on_conflict_do_nothing(), rows)
+    session.execute(BURY, rows)
 
 
 def newest(session: ReadSession, wanted: Filter, *, limit: int) -> list[Summary]:
     """What may be listed of the letters that fit, the newest first, at most ``limit``."""
-    row = DeadLetterRow
-    attempts = func.jsonb_array_length(row.history)
-    shown = select(row.id, row.queue, row.task, row.account_id, row.message_id, row.reason, attempts, row.created_at)
-    found = session.execute(shown.where(*wanted.conditions()).order_by(row.id.desc()).limit(limit))
+    found = session.execute(NEWEST.where(*wanted.conditions()).limit(limit))
     return [Summary(*values) for values in found]
 
 
 def page(session: ReadSession, wanted: Filter, *, limit: int, after: int = 0) -> list[DeadLetterRow]:
     """Whole letters with an id above ``after``, the oldest first, at most ``limit``."""
-    statement = select(DeadLetterRow).where(DeadLetterRow.id > after, *wanted.conditions())
-    return list(session.scalars(statement.order_by(DeadLetterRow.id).limit(limit)))
+    return list(session.scalars(PAGE.where(DeadLetterRow.id > after, *wanted.conditions()).limit(limit)))
 
 
 def find(session: ReadSession, letter_id: int) -> DeadLetterRow | None:
     """The letter with this id."""
-    return session.get(DeadLetterRow, letter_id)
+    return session.scalars(FIND, {"id": letter_id}).one_or_none()
 
 
 def counts(session: ReadSession, wanted: Filter = EVERY) -> dict[str, int]:
     """Letters kept, by queue."""
-    statement = select(DeadLetterRow.queue, func.count()).where(*wanted.conditions()).group_by(DeadLetterRow.queue)
-    return {row[0]: row[1] for row in session.execute(statement)}
+    return {row[0]: row[1] for row in session.execute(COUNTS.where(*wanted.conditions()))}
 
 
 def newest_id(session: ReadSession) -> int:
     """The highest id given, 0 when there is no letter; see `Filter.up_to`."""
-    return session.scalar(select(func.max(DeadLetterRow.id))) or 0
+    return session.scalar(NEWEST_ID) or 0
 
 
 def remove(session: WriteSession, ids: Iterable[int]) -> None:
     """Forget these letters: they were replayed."""
-    session.execute(delete(DeadLetterRow).where(DeadLetterRow.id.in_(list(ids))))
+    session.execute(REMOVE.where(DeadLetterRow.id.in_(list(ids))))
 
 
 def purge(session: WriteSession, wanted: Filter, *, limit: int) -> int:
     """Delete the oldest letters that fit, at most ``limit``; returns how many."""
     chosen = select(DeadLetterRow.id).where(*wanted.conditions()).order_by(DeadLetterRow.id).limit(limit).with_for_update()
-    gone = session.execute(delete(DeadLetterRow).where(DeadLetterRow.id.in_(chosen)).returning(DeadLetterRow.id))
+    gone = session.execute(PURGE.where(DeadLetterRow.id.in_(chosen)))
     return len(gone.all())
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from shared.errors import HeadraceError
-from tests.benchmarks import drain, enqueue, fairness, idle, tuning
+from tests.benchmarks import copy, drain, enqueue, fairness, idle, queries, tuning
 from tests.benchmarks.ground import Ground, ground
 from tests.benchmarks.verdict import Verdict
 
@@ -28,7 +28,10 @@ _NOISY = ": something else runs on this machine, which slows a peer that waits f
 MESSAGES_MIN = 100
 """A tenth of them is stored before the clock starts."""
 
-QUICK_MESSAGES = 500
+ROWS_MIN = 100_000
+"""A row or more for each of its conversations."""
+
+QUICK_MESSAGES, QUICK_ROWS = 500, 200_000
 
 IDLE_SECONDS, LATENCIES = 20.0, 200
 QUICK_IDLE_SECONDS, QUICK_LATENCIES = 2.0, 20
@@ -38,6 +41,8 @@ BENCHMARKS: dict[str, Callable[[Ground, argparse.Namespace, Callable[[str], None
     "enqueue": lambda it, options, say: enqueue.run(it, count=options.messages, rounds=options.rounds, say=say),
     "idle": lambda it, options, say: idle.run(it, seconds=options.idle_seconds, count=options.latencies, say=say),
     "fairness": lambda it, options, say: fairness.run(it, seconds=options.idle_seconds, say=say),
+    "copy": lambda it, options, say: copy.run(it, count=options.messages, rounds=options.rounds, say=say),
+    "queries": lambda it, options, say: queries.run(it, rows=options.rows, seconds=options.idle_seconds, say=say),
     "tuning": lambda it, options, say: tuning.run(it, count=options.messages, rounds=options.rounds, say=say),
 }
 BOUNDED = [name for name in BENCHMARKS if name != "tuning"]
@@ -71,13 +76,14 @@ def _options() -> argparse.Namespace:
     names = ",".join(BENCHMARKS)
     parser.add_argument("--only", type=_chosen, default=BOUNDED, metavar=names, help="which; default: all but tuning")
     parser.add_argument("--messages", type=_at_least(MESSAGES_MIN), default=20_000, help="in one run of one side; default 20000")
+    parser.add_argument("--rows", type=_at_least(ROWS_MIN), default=5_000_000, help="of `queries`; default 5000000")
     parser.add_argument("--rounds", type=_at_least(1), default=3, help="of each side; default 3")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, its numbers mean nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
     options = parser.parse_args()
     options.idle_seconds, options.latencies = IDLE_SECONDS, LATENCIES
     if options.quick:
-        options.messages, options.rounds = QUICK_MESSAGES, 1
+        options.messages, options.rows, options.rounds = QUICK_MESSAGES, QUICK_ROWS, 1
         options.idle_seconds, options.latencies = QUICK_IDLE_SECONDS, QUICK_LATENCIES
     return options
 

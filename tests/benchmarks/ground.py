@@ -35,7 +35,7 @@ SEED_ACCOUNT = "00000000-0000-4000-8000-000000000000"
 PIPELINE = 1_000
 
 SEED = f"""
-TRUNCATE accounts, channels, contacts, conversations, messages, dead_letters RESTART IDENTITY;
+TRUNCATE accounts, account_counts, channels, contacts, conversations, messages, dead_letters RESTART IDENTITY;
 INSERT INTO accounts (id, name, api_key_hash) SELECT id, id::text, id::text::bytea FROM unnest(%(accounts)s::uuid[]) AS id;
 INSERT INTO contacts (account_id, external_id, name)
     SELECT %(seed)s, 'seed-' || n, 'Seed' FROM generate_series(1, {SEED_ROWS // 4}) n;

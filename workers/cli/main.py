@@ -20,7 +20,7 @@ VERBS = {
     "queue": ("queue", "List, pause and resume queues."),
     "broker": ("broker", "Leave the broker: put what is claimed or delayed back into lists."),
     "dlq": ("dlq", "List, show, replay and purge dead letters."),
-    "db": ("db", "Migrate the database."),
+    "db": ("db", "Migrate the database; show plans, sizes and what is slow."),
     "load": ("load", "Load a running fleet and account for every message."),
     "worker-profile": ("worker_profile", "Which line and which type make a worker grow."),
     "worker": ("worker", "One worker in the foreground."),
