@@ -35,3 +35,7 @@ class BrokerUnavailable(HeadraceError):
 
 class NotFound(HeadraceError):
     """What was named does not exist. The CLI exits 1, the edge answers 404."""
+
+
+class Raced(HeadraceError):
+    """A concurrent transaction changed what this one counted on. Nothing is written; the same work run again will see it."""

@@ -56,6 +56,27 @@ BATCH_STATEMENTS = Histogram(
     "headrace_db_batch_statements", "Statements that one batch ran.", ["task"], buckets=(1, 2, 5, 10, 20, 50, 100, 1000)
 )
 PRUNED = Counter("headrace_pruned_messages_total", "Messages deleted because of their age.")
+
+# Each has a label, also where one value is all there is: an unlabelled metric would leave a file of every command line tool.
+DB_POOL_CONNECTIONS = Gauge(
+    "headrace_db_pool_connections", "Connections open, by state.", ["server", "state"], multiprocess_mode="livesum"
+)
+DB_POOL_WAIT_SECONDS = Histogram(
+    "headrace_db_pool_wait_seconds",
+    "From asking for a connection to having a healthy one.",
+    ["server"],
+    buckets=(0.00005, 0.0001, 0.00025, 0.0005, *REQUEST_SECONDS),
+)
+DB_POOL_EVENTS = Counter("headrace_db_pool_events_total", "What happened to pooled connections.", ["server", "event"])
+DB_RERUNS = Counter("headrace_db_reruns_total", "Transactions run again, by cause.", ["cause"])
+DB_READS = Counter("headrace_db_reads_total", "Reads that a replica could serve, by who did and why.", ["server", "reason"])
+DB_REPLICA_LAG_SECONDS = Gauge(
+    "headrace_db_replica_lag_seconds",
+    "How far the replica is behind; NaN while it does not answer.",
+    ["server"],
+    multiprocess_mode="livemostrecent",
+)
+
 EXPORTER_UP = Gauge(
     "headrace_exporter_up", "1 when the server answered the exporter.", ["target"], multiprocess_mode="mostrecent"
 )

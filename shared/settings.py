@@ -46,6 +46,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path(".headrace"), description="holds every file that `headrace up` writes")
     database_url: str = Field("", description="postgresql://user:password@host/name; empty: the embedded server")
+    replica_url: str = Field("", description="postgresql:// of a streaming replica that may serve reads; empty: none")
     broker_url: str = Field("", description="redis://, rediss://, redis+socket://, sentinel:// of the broker; empty: embedded")
     broker_master: str = Field("mymaster", description="what the Sentinels of a sentinel:// URL call the broker")
     cache_url: str = Field("", description="redis:// of the cache, another server than the broker; empty: embedded")
@@ -120,10 +121,26 @@ class Settings(BaseSettings):
     )
     broker_timeout_seconds: float = Field(5, ge=0.5, le=60, description="the broker's answer; then 503, and repeating is safe")
 
-    database_pool: int = Field(8, ge=1, le=100, description="connections of one ingress; a worker's child holds one")
+    database_pool: int = Field(8, ge=1, le=100, description="connections of one ingress; a worker's child keeps one")
+    database_overflow: int = Field(
+        2, ge=0, le=100, description="further connections of one ingress under pressure, closed on return: a burst of pages"
+    )
+    database_wait_seconds: float = Field(3, ge=0.1, le=60, description="for a free connection of the pool; then 503 at the edge")
+    database_recycle_seconds: int = Field(
+        1_800, ge=10, le=86_400, description="age at which a connection is replaced: a server process keeps what it once cached"
+    )
     database_connect_seconds: int = Field(3, ge=1, le=60, description="opening one connection")
     database_statement_ms: int = Field(10_000, ge=100, le=600_000, description="one statement; the slowest seen takes 300 ms")
     database_lock_ms: int = Field(5_000, ge=50, le=60_000, description="waiting for a lock; a batch holds one about 10 ms")
+    database_idle_transaction_ms: int = Field(
+        60_000, ge=1_000, le=600_000, description="a transaction that does nothing is ended: a paused process must not hold locks"
+    )
+    database_pgbouncer: bool = Field(
+        False, description="true when PgBouncer in transaction mode stands before database_url or replica_url"
+    )
+    replica_lag_ms_max: int = Field(
+        1_000, ge=10, le=600_000, description="a replica further behind serves no reads until it has caught up"
+    )
     database_slow_ms: int = Field(100, ge=1, le=600_000, description="a slower statement is counted, and its plan logged")
     repeated_queries_file: str = Field("", description="file that repeated SQL is written to; a test run fails by it")
     retention_days: int = Field(0, ge=0, le=36_500, description="days after which store.prune deletes a message; 0: never")

@@ -29,7 +29,7 @@ def bury(members: Sequence[Member], outcomes: Sequence[Outcome], worker: str) ->
         if isinstance(outcome, DeadLetter)
     ]
     if letters:
-        transact(lambda session: dead_letters.bury(session, letters))
+        transact(lambda session: dead_letters.bury(session, letters), idempotent=True)
 
 
 def _letter(member: Member, reason: str, worker: str) -> dead_letters.Letter:

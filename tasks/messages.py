@@ -29,7 +29,7 @@ def store_arrivals(arrivals: list[messages.Arrival | Outcome]) -> list[Outcome]:
             outcomes[place] = arrival
     if not valid:
         return outcomes
-    stored = transact(lambda session: messages.store(session, valid))
+    stored = transact(lambda session: messages.store(session, valid), idempotent=True)
     if stored.unknown_accounts:
         for place, arrival in enumerate(arrivals):
             if isinstance(arrival, messages.Arrival) and arrival.account_id in stored.unknown_accounts:

@@ -70,14 +70,16 @@ class TcpProxy:
             await asyncio.wait(serving, timeout=5)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if isinstance(self._target, Path):
-            far_reader, far_writer = await asyncio.open_unix_connection(self._target)
-        else:
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
+        far_reader, far_writer = await self._reach_target()
         self._writers |= {writer, far_writer}
         flowing = self._flowing
         await asyncio.gather(self._pump(reader, far_writer, flowing), self._pump(far_reader, writer, flowing))
         self._writers -= {writer, far_writer}
+
+    async def _reach_target(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self._target, Path):
+            return await asyncio.open_unix_connection(self._target)
+        return await asyncio.open_connection(*self._target)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
         with suppress(OSError):

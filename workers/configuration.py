@@ -6,11 +6,16 @@ Each fault names the setting and the fix. `headrace check` asks the servers and 
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from shared.db.pool import TOOL
 from shared.settings import PREFIX, Settings
-from workers.lifecycle import CONNECTIONS_OF_A_CHILD
+from workers.exporter import EXPORTER
+from workers.lifecycle import CHILD
 
-CONNECTIONS_ASIDE = 8
-"""Connections beside the pools: the exporter, a migration, a person with psql and one with the command line, 2 each."""
+TOOLS = 3
+"""Beside the fleet: a migration, a person with psql and one with the command line."""
+
+CONNECTIONS_ASIDE = EXPORTER.connections + TOOLS * TOOL.connections
+"""Beat and Flower hold none: they only talk to the broker."""
 
 
 PARENT_MB = 80
@@ -39,12 +44,36 @@ class Fleet(NamedTuple):
 
 
 class DatabaseFacts(NamedTuple):
-    """``reserved``: connections kept for superusers and the like. Revisions as Alembic names them."""
+    """What a PostgreSQL says of itself. Revisions as Alembic names them.
+
+    Args:
+        reserved: connections kept for superusers and the like.
+        role_limit: what our role may open; None: as many as there are.
+        database_limit: what our database takes; None likewise.
+        statement_ms: the time-out that our statements have there; None: not asked.
+        system: differs between any two clusters, and is a replica's and its primary's in common.
+        follows: it is a replica.
+    """
 
     max_connections: int
     reserved: int
     revision: str | None
     newest_revision: str | None
+    role_limit: int | None = None
+    database_limit: int | None = None
+    statement_ms: int | None = None
+    system: int | None = None
+    follows: bool = False
+
+    @property
+    def room(self) -> tuple[int, str, str]:
+        """Connections that are ours, what bounds them, and how to raise it to so many, ``{}``."""
+        bounds = [(self.max_connections - self.reserved, "the server has", "set max_connections = {more} in postgresql.conf")]
+        if self.role_limit is not None:
+            bounds.append((self.role_limit, "our role may open", "ALTER ROLE ... CONNECTION LIMIT {wanted}"))
+        if self.database_limit is not None:
+            bounds.append((self.database_limit, "our database takes", "ALTER DATABASE ... CONNECTION LIMIT {wanted}"))
+        return min(bounds)
 
 
 class RedisFacts(NamedTuple):
@@ -62,6 +91,7 @@ class Facts(NamedTuple):
     database: DatabaseFacts | None = None
     broker: RedisFacts | None = None
     cache: RedisFacts | None = None
+    replica: DatabaseFacts | None = None
 
 
 def faults(config: Settings, facts: Facts, fleet: Fleet) -> list[Fault]:
@@ -73,15 +103,16 @@ def faults(config: Settings, facts: Facts, fleet: Fleet) -> list[Fault]:
         *_lanes(config, fleet),
         *_memory(config),
         *(_database(config, facts.database, fleet) if facts.database else ()),
+        *(_replica(config, facts.replica, facts.database, fleet) if facts.replica else ()),
         *(_broker(facts.broker) if facts.broker else ()),
         *(_cache(facts.cache, facts.broker) if facts.cache else ()),
     ]
 
 
 def connections(config: Settings, fleet: Fleet) -> int:
-    """Database connections that the fleet may hold at once."""
-    of_workers = fleet.workers * config.worker_children * CONNECTIONS_OF_A_CHILD
-    return of_workers + fleet.ingresses * config.database_pool + CONNECTIONS_ASIDE
+    """Database connections that the fleet may hold at once, overflow included."""
+    of_workers = fleet.workers * config.worker_children * CHILD.connections
+    return of_workers + fleet.ingresses * (config.database_pool + config.database_overflow) + CONNECTIONS_ASIDE
 
 
 def _ports(config: Settings) -> Iterator[Fault]:
@@ -154,19 +185,47 @@ def _lanes(config: Settings, fleet: Fleet) -> Iterator[Fault]:
 
 
 def _database(config: Settings, database: DatabaseFacts, fleet: Fleet) -> Iterator[Fault]:
-    wanted, room = connections(config, fleet), database.max_connections - database.reserved
-    if wanted > room:
+    yield from _room("database_pool", config, database, fleet)
+    if database.follows:
+        yield _fault("database_url", "the server is a replica, nothing can be stored there", "set it to the primary's URL")
+    if database.statement_ms is not None and database.statement_ms != config.database_statement_ms:
         yield _fault(
-            "database_pool",
-            f"{fleet.workers} workers of {config.worker_children} children, {fleet.ingresses} ingresses of"
-            f" {config.database_pool} and {CONNECTIONS_ASIDE} aside want {wanted} connections, the server has {room}",
-            f"set max_connections = {wanted + database.reserved} in postgresql.conf, lower it or {PREFIX}WORKER_CHILDREN",
+            "database_pgbouncer",
+            f"our limits do not arrive: statement_timeout is {database.statement_ms} ms, not {config.database_statement_ms}",
+            f"set {PREFIX}DATABASE_PGBOUNCER=true, if it is PgBouncer in transaction mode that stands between",
         )
     if database.revision != database.newest_revision:
         yield _fault(
             "database_url",
             f"the schema is at revision {database.revision or 'none'}, this code knows {database.newest_revision}",
             "run `headrace db upgrade`; if the schema is the newer, upgrade headrace",
+        )
+
+
+def _replica(config: Settings, replica: DatabaseFacts, primary: DatabaseFacts | None, fleet: Fleet) -> Iterator[Fault]:
+    if primary and None not in (primary.system, replica.system) and primary.system != replica.system:
+        yield _fault("replica_url", "it is of another cluster than the primary: reads would show other data", "correct the URL")
+    elif not replica.follows:
+        yield _fault(
+            "replica_url",
+            "the server follows no primary, so no read goes there",
+            "set it to a streaming replica's URL, or leave it empty",
+        )
+    yield from _room("replica_url", config, replica, fleet)
+
+
+def _room(setting: str, config: Settings, database: DatabaseFacts, fleet: Fleet) -> Iterator[Fault]:
+    if config.database_pgbouncer:
+        return  # it shares its server connections out; how many clients it takes only its own console tells
+    wanted, (room, who, how) = connections(config, fleet), database.room
+    if wanted > room:
+        yield _fault(
+            setting,
+            f"{fleet.workers} workers of {config.worker_children} children with {CHILD.connections} each, {fleet.ingresses}"
+            f" ingresses of {config.database_pool} + {config.database_overflow} and {CONNECTIONS_ASIDE} aside want {wanted}"
+            f" connections, {who} {room}",
+            f"{how.format(more=wanted + database.reserved, wanted=wanted)}, lower {PREFIX}DATABASE_POOL or"
+            f" {PREFIX}WORKER_CHILDREN, or put PgBouncer between",
         )
 
 

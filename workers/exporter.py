@@ -14,7 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import redis
 
 from shared.clock import monotonic_seconds
+from shared.db.engine import replica
 from shared.db.outage import is_outage
+from shared.db.pool import Role
 from shared.db.session import read_session
 from shared.errors import ConfigurationError
 from shared.log import get_logger
@@ -39,6 +41,9 @@ LIVE_SECONDS = 60
 """A refresh takes at most the sum of its time-outs, some 20 s; a loop silent for longer hangs."""
 REQUEST_SECONDS_MAX = 10
 """A client slower than this is cut off."""
+
+EXPORTER = Role("exporter", size=1, overflow=1, serves=True)
+"""It asks one question at a time."""
 
 log = get_logger(__name__)
 
@@ -74,6 +79,8 @@ class Exporter:
         """Ask the servers once; one that does not answer is no error."""
         self._ask("broker", self._read_queues, (QUEUE_DEPTH, QUEUE_IN_FLIGHT, QUEUE_OLDEST_SECONDS))
         self._ask("database", self._count_dead_letters, (DEAD_LETTERS,))
+        if (it := replica()) is not None:
+            it.refusal()  # has the lag measured, if nobody reads just now
         self._refreshed_at = monotonic_seconds()
 
     @property
@@ -104,7 +111,7 @@ class Exporter:
         self._set(QUEUE_OLDEST_SECONDS, {state.name: _age(state) for state in states})
 
     def _count_dead_letters(self) -> None:
-        with read_session() as session:
+        with read_session(fresh=True) as session:
             letters: Counter[str] = Counter()
             for queue, count in dead_letters.counts(session).items():
                 letters[kind_of(queue)] += count

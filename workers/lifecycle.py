@@ -10,12 +10,13 @@ import psutil
 from celery import signals
 
 from shared import log
-from shared.db.engine import close_engine, drop_inherited_engine, use_pool_of
+from shared.db.engine import close_engine, drop_inherited_engine, use
+from shared.db.pool import Role
 from shared.metrics import forget_process
 from shared.settings import settings
 
-CONNECTIONS_OF_A_CHILD = 1
-"""A child runs one batch at a time, in one transaction."""
+CHILD = Role("store", size=1, overflow=1, serves=True)
+"""A child runs one batch at a time, in one transaction; a handler may read beside it, and gives that connection back at once."""
 
 logger = log.get_logger(__name__)
 
@@ -28,7 +29,7 @@ def _own_logging(**_: Any) -> None:
 @signals.worker_process_init.connect
 def _open_child(**_: Any) -> None:
     drop_inherited_engine()
-    use_pool_of(CONNECTIONS_OF_A_CHILD)
+    use(CHILD)
 
 
 @signals.worker_process_shutdown.connect

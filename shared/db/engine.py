@@ -1,73 +1,112 @@
-"""The process's engine: made on first use, after any fork, one per process.
+"""The process's engines: made on first use, after any fork, one per process and server.
 
 A forked child must never share its parent's connections: `drop_inherited_engine` forgets them without closing the sockets.
+What wants to see every engine's statements stands in INSTRUMENTS.
 """
 
 import os
+from collections.abc import Callable
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, event
 
-from shared.db import queries, query_guard, slow_queries
-from shared.settings import settings
+from shared.db import connection, queries, query_guard, slow_queries
+from shared.db.health import Health
+from shared.db.pool import TOOL, MeasuredPool, Meter, Role
+from shared.db.replica import Replica
+from shared.settings import Settings, settings
 
-APPLICATION_NAME = "headrace"
+REPLICA_CONNECT_SECONDS_MAX = 2
+"""Who waits for a replica could be reading from the primary. libpq knows no shorter time."""
 
 INSTRUMENTS = (queries.instrument, query_guard.instrument, slow_queries.instrument)
 """What watches the engine's statements, in the order in which each sees them."""
 
+_role = TOOL
 _engine: Engine | None = None
-_pool_size = 2
+_replica: Replica | None = None
+_made_by = 0
+"""The pid that made them."""
 
 
 def engine() -> Engine:
-    """The engine of this process."""
-    global _engine  # noqa: PLW0603 - one engine a process is the point
+    """The primary's engine of this process."""
+    global _engine, _made_by
     if _engine is None:
-        _engine = _create(_pool_size)
+        _engine, _made_by = create(settings(), "primary"), os.getpid()
     return _engine
 
 
+def replica() -> Replica | None:
+    """The replica that this process reads from; None when there is none, or the process is a tool."""
+    global _replica  # noqa: PLW0603
+    config = settings()
+    if _replica is None and _role.serves and config.replica_url:
+        _replica = Replica(engine(), create(config, "replica"), lag_seconds_max=config.replica_lag_ms_max / 1000)
+    return _replica
+
+
+def use(role: Role) -> None:
+    """What this process is; call before the first `engine()`."""
+    global _role  # noqa: PLW0603
+    _role = role
+
+
 def use_pool_of(connections: int) -> None:
-    """How many connections this process may hold, 1 to 100; call before the first `engine()`."""
-    global _pool_size  # noqa: PLW0603
-    _pool_size = connections
+    """A tool's pool of another size, 1 to 100; call before the first `engine()`."""
+    use(TOOL._replace(size=connections))
 
 
 def drop_inherited_engine() -> None:
-    """In a fresh child: forget the parent's engine; closing its sockets would end the parent's sessions."""
-    global _engine  # noqa: PLW0603
-    if _engine is not None:
-        _engine.dispose(close=False)
-        _engine = None
+    """In a fresh child: forget the parent's engines; closing their sockets would end the parent's sessions."""
+    _forget(close=False)
 
 
 def close_engine() -> None:
     """Close every connection; the next `engine()` makes a new one."""
-    global _engine  # noqa: PLW0603
-    if _engine is not None:
-        _engine.dispose()
-        _engine = None
+    _forget(close=_made_by == os.getpid())
 
 
-def _create(pool_size: int) -> Engine:
-    config = settings()
+def _forget(*, close: bool) -> None:
+    global _engine, _replica  # noqa: PLW0603
+    made = [each for each in (_engine, _replica.engine if _replica else None) if each is not None]
+    _engine = _replica = None
+    for each in made:
+        each.dispose(close=close)
+        if close and isinstance(each.pool, MeasuredPool) and each.pool.meter:
+            each.pool.meter.forget()
+
+
+def create(config: Settings, server: str) -> Engine:
+    """An engine for this process's role, as yet without a connection; the caller disposes of it.
+
+    Args:
+        server: ``primary`` or ``replica``.
+    """
+    url = config.required("database_url") if server == "primary" else config.replica_url
+    arguments = connection.arguments(config, _role.name)
+    if server == "replica":
+        arguments["connect_timeout"] = min(config.database_connect_seconds, REPLICA_CONNECT_SECONDS_MAX)
     made = create_engine(
-        config.required("database_url"),
-        pool_size=pool_size,
+        connection.address(url, "DATABASE_URL" if server == "primary" else "REPLICA_URL"),
+        poolclass=MeasuredPool,
+        pool_size=_role.size,
+        max_overflow=_role.overflow,
+        pool_timeout=config.database_wait_seconds,
+        pool_use_lifo=True,
+        execution_options=connection.READ_ONLY if server == "replica" else {},
         hide_parameters=True,  # an error's text would quote messages
-        max_overflow=0,  # the bound that `headrace check` adds up is a bound
-        pool_timeout=config.database_connect_seconds,
-        pool_pre_ping=True,  # one round trip a checkout; a connection that died while idle is replaced, not handed out
-        connect_args={
-            "connect_timeout": config.database_connect_seconds,
-            "application_name": f"{APPLICATION_NAME}-{os.getpid()}",
-            "keepalives_idle": 10,  # seconds; a server that vanished is noticed within about 30
-            "keepalives_interval": 5,
-            "keepalives_count": 4,
-            "options": f"-c statement_timeout={config.database_statement_ms} -c lock_timeout={config.database_lock_ms}"
-            " -c idle_in_transaction_session_timeout=60000 -c timezone=UTC",
-        },
+        use_native_hstore=False,  # a look-up less at the first connection
+        connect_args=arguments,
     )
-    for instrument in INSTRUMENTS:
-        instrument(made)
+    event.listen(made, "do_connect", connection.connecting(connection.patience_seconds(config) if _role.serves else None))
+    report: Callable[[str], None] = lambda _event: None  # noqa: E731 - typed so
+    if _role.serves:
+        meter = Meter(server)
+        meter.measure(made)
+        report = meter.count
+    Health(config.database_recycle_seconds, report).watch(made)
+    if config.database_pgbouncer:
+        connection.limit_each_transaction(made, config)
+    for hook in INSTRUMENTS:
+        hook(made)
     return made

@@ -73,9 +73,14 @@ def upgrade(say: Say | None = None, *, to: str = NEWEST) -> str:
 
 
 def current_and_newest() -> tuple[str | None, str | None]:
-    """The database's revision and the newest one that this code knows."""
+    """As `revisions`, on a connection of its own."""
     with engine().connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
+        return revisions(connection)
+
+
+def revisions(connection: Connection) -> tuple[str | None, str | None]:
+    """The database's revision and the newest one that this code knows."""
+    current = MigrationContext.configure(connection).get_current_revision()
     return current, ScriptDirectory.from_config(config()).get_current_head()
 
 

@@ -106,7 +106,7 @@ def test_a_server_that_is_away_is_a_gap_and_not_an_old_value(door: Door, monkeyp
     assert found["headrace_dead_letters", "messages"] == 0
     door.open()
 
-    def refuse() -> None:
+    def refuse(**_: object) -> None:
         raise OperationalError("SELECT", {}, psycopg.OperationalError("refused"))
 
     with monkeypatch.context() as outage:

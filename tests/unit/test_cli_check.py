@@ -7,6 +7,7 @@ import pytest
 
 from shared.settings import Settings, masked
 from workers.configuration import DatabaseFacts, Facts, Fault, Fleet, RedisFacts, connections, faults
+from workers.lifecycle import CHILD
 
 FLEET = Fleet(workers=2, ingresses=1)
 DATABASE = DatabaseFacts(100, 3, "0001", "0001")
@@ -55,6 +56,41 @@ def test_pools_are_counted_against_what_the_server_leaves_us() -> None:
     (fault,) = found(SOUND._replace(database=DATABASE._replace(max_connections=wanted + 2)))
     assert fault.setting == "HEADRACE_DATABASE_POOL"
     assert f"max_connections = {wanted + 3}" in fault.fix
+
+
+def test_an_overflow_counts_like_the_pool_and_so_does_every_child() -> None:
+    config = Settings(data_dir=Path("/nonexistent"))
+    more = config.model_copy(update={"database_overflow": config.database_overflow + 5, "worker_children": 3})
+    assert connections(more, FLEET) == connections(config, FLEET) + 5 + FLEET.workers * CHILD.connections
+
+
+@pytest.mark.parametrize("limit", ["role_limit", "database_limit"])
+def test_a_limit_of_our_role_or_our_database_counts_too(limit: str) -> None:
+    (fault,) = found(SOUND._replace(database=DATABASE._replace(**{limit: 5})))
+    assert "CONNECTION LIMIT" in fault.fix
+
+
+def test_behind_pgbouncer_the_servers_own_limit_is_not_ours() -> None:
+    few = SOUND._replace(database=DATABASE._replace(max_connections=10))
+    assert found(few)
+    assert found(few, database_pgbouncer=True) == []
+
+
+def test_limits_that_do_not_arrive_name_pgbouncer() -> None:
+    (fault,) = found(SOUND._replace(database=DATABASE._replace(statement_ms=0)))
+    assert fault.setting == "HEADRACE_DATABASE_PGBOUNCER"
+
+
+def test_a_replica_must_follow_this_primary_and_have_room() -> None:
+    primary = DATABASE._replace(system=1)
+    follower = primary._replace(follows=True)
+    whole = SOUND._replace(database=primary, replica=follower)
+    assert found(whole) == []
+    for wrong in (follower._replace(system=2), follower._replace(follows=False), follower._replace(max_connections=9)):
+        (fault,) = found(whole._replace(replica=wrong))
+        assert fault.setting == "HEADRACE_REPLICA_URL"
+    (fault,) = found(whole._replace(database=follower))
+    assert "a replica" in fault.problem
 
 
 def test_a_schema_of_another_revision_wants_an_upgrade() -> None:

@@ -11,8 +11,8 @@ import redis
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared.db.engine import engine
-from shared.db.migrate import current_and_newest
+from shared.db.engine import create
+from shared.db.migrate import revisions
 from shared.errors import ConfigurationError
 from shared.redis_client import connect
 from shared.settings import PREFIX, Settings, masked, settings
@@ -23,12 +23,20 @@ T = TypeVar("T")
 
 SECRETS = ("flower_password",)
 
-# Servers before 16 know only the first of the two.
-CONNECTIONS = text("""
+# Servers before 16 know only the first two of the settings that reserve.
+DATABASE = text("""
 SELECT current_setting('max_connections')::int AS max_connections,
        current_setting('superuser_reserved_connections')::int
-       + coalesce(current_setting('reserved_connections', true)::int, 0) AS reserved
+       + coalesce(current_setting('reserved_connections', true)::int, 0) AS reserved,
+       (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user AND NOT rolsuper) AS role_limit,
+       (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database()) AS database_limit,
+       (SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout') AS statement_ms,
+       (SELECT system_identifier FROM pg_control_system()) AS system,
+       pg_is_in_recovery() AS follows
 """)
+
+STARTUP_REFUSED = "unsupported startup parameter"
+"""What PgBouncer answers to limits that are set on connecting."""
 
 
 @click.command()
@@ -93,27 +101,40 @@ def _ask(config: Settings) -> tuple[Facts, list[Fault], list[str]]:
     def answer(name: str, ask: Callable[[Settings], T]) -> T | None:
         variable = PREFIX + name.upper()
         if not getattr(config, name):
-            unasked.append(variable)
+            if name != "replica_url":  # which a fleet may do without
+                unasked.append(variable)
             return None
         try:
             return ask(config)
         except (SQLAlchemyError, redis.RedisError, ConfigurationError, ValueError) as error:
             reason = first_line(getattr(error, "orig", None) or error)
-            unreachable.append(Fault(variable, f"no answer: {reason}", "start the server, or correct the URL"))
+            unreachable.append(Fault(variable, f"no answer: {reason}", _mend(reason)))
             return None
 
     facts = Facts(
-        answer("database_url", _ask_database),
+        answer("database_url", lambda config: _ask_database(config, "primary")),
         answer("broker_url", lambda config: _ask_redis(config.broker_url, config)),
         answer("cache_url", lambda config: _ask_redis(config.cache_url, config)),
+        answer("replica_url", lambda config: _ask_database(config, "replica")),
     )
     return facts, unreachable, unasked
 
 
-def _ask_database(config: Settings) -> DatabaseFacts:
-    with engine().connect() as connection:
-        row = connection.execute(CONNECTIONS).one()
-    return DatabaseFacts(row.max_connections, row.reserved, *current_and_newest())
+def _mend(reason: str) -> str:
+    if STARTUP_REFUSED in reason:
+        return f"set {PREFIX}DATABASE_PGBOUNCER=true: this is PgBouncer, in transaction mode as it must be"
+    return "start the server, or correct the URL"
+
+
+def _ask_database(config: Settings, server: str) -> DatabaseFacts:
+    asked = create(config, server)
+    try:
+        with asked.connect() as connection:
+            row = connection.execute(DATABASE).one()
+            current, newest = revisions(connection)
+        return DatabaseFacts(**row._mapping, revision=current, newest_revision=newest)
+    finally:
+        asked.dispose()
 
 
 def _ask_redis(url: str, config: Settings) -> RedisFacts:

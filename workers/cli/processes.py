@@ -40,10 +40,12 @@ def beat() -> None:
 @click.command()
 def exporter() -> None:
     """The Prometheus exporter in the foreground: /metrics of the queues and of every process that shares our counters."""
+    from shared.db.engine import use  # noqa: PLC0415
     from shared.redis_client import connect  # noqa: PLC0415
-    from workers.exporter import Exporter  # noqa: PLC0415
+    from workers.exporter import EXPORTER, Exporter  # noqa: PLC0415
 
     log.configure("exporter")
+    use(EXPORTER)
     config = settings()
     broker = connect(config.required("broker_url"), timeout=config.broker_timeout_seconds, master=config.broker_master)
     config.required("database_url")

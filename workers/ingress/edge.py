@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from shared.db.engine import close_engine, use_pool_of
+from shared.db.engine import close_engine, use
 from shared.db.outage import is_outage
-from shared.db.session import ReadSession, read_session
+from shared.db.pool import Role
+from shared.db.session import ReadSession, fetch, read_session
 from shared.envelope import Enqueued
 from shared.errors import BrokerUnavailable
 from shared.producer import Producer
@@ -57,7 +58,7 @@ class Edge:
     """
 
     def __init__(self, settings: Settings, producer: Producer, writer: Writer | None = None) -> None:
-        use_pool_of(settings.database_pool)
+        use(Role("ingress", settings.database_pool, settings.database_overflow, serves=True))
         self.lanes = settings.lanes
         self.intake = Intake()
         self.readiness = Readiness(producer.ping)
@@ -126,13 +127,16 @@ class Edge:
             raise Refused(401, "an API key is required: Authorization: Bearer <api_key>", (b"www-authenticate", b"Bearer"))
         return found
 
-    async def read(self, query: Callable[[ReadSession], T]) -> T:
-        """Run ``query`` in a thread with a session. Raises Refused (503) during an outage or when too many wait."""
+    async def read(self, query: Callable[[ReadSession], T], *, fresh: bool = False) -> T:
+        """Run ``query`` in a thread with a session; ``fresh`` as `fetch`'s.
+
+        Raises Refused (503) during an outage or when too many wait.
+        """
         if self._reading >= READS_WAITING_MAX:
             raise unavailable("too many reads wait")
         self._reading += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._readers, _in_session, query)
+            return await asyncio.get_running_loop().run_in_executor(self._readers, partial(fetch, query, fresh=fresh))
         except Exception as error:
             if is_outage(error):
                 raise unavailable("the database does not answer") from error
@@ -141,16 +145,13 @@ class Edge:
             self._reading -= 1
 
 
-def _in_session(query: Callable[[ReadSession], T]) -> T:
-    with read_session() as session:
-        return query(session)
-
-
+# From the primary: a key or channel that a replica does not know yet would be refused, and remembered as absent; one that was
+# removed would work for longer than `lookup_seconds`. What is found is remembered, so a replica would save little.
 def _channel(channel_id: str) -> channels.ChannelRecord | None:
-    with read_session() as session:
+    with read_session(fresh=True) as session:
         return channels.find(session, channel_id)
 
 
 def _account_id(api_key_hash: bytes) -> str | None:
-    with read_session() as session:
+    with read_session(fresh=True) as session:
         return accounts.id_of_key(session, api_key_hash)

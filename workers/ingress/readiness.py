@@ -42,5 +42,5 @@ class Readiness:
 
 
 def _select_one() -> None:
-    with read_session() as session:
+    with read_session(fresh=True) as session:
         session.execute(text("SELECT 1"))

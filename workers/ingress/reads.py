@@ -32,9 +32,9 @@ async def list_messages(edge: Edge, request: Request) -> Answer:
 
 
 async def stats(edge: Edge, request: Request) -> Answer:
-    """``GET /v1/stats``."""
+    """``GET /v1/stats``, of the primary: a sender compares it with what it sent, and a count that goes back looks like a loss."""
     account_id = await edge.account_id(request)
-    return json(200, await edge.read(lambda session: conversations.stats(session, account_id)))
+    return json(200, await edge.read(lambda session: conversations.stats(session, account_id), fresh=True))
 
 
 def _page(page: conversations.Page) -> Answer:

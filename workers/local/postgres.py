@@ -33,7 +33,7 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
 
 TUNING = {
     "shared_buffers": "128MB",  # the indexes that a minute's messages touch; the machine belongs to the workers
-    "max_connections": "60",  # two ingresses' pools, eight workers of two children, exporter and tools, with as many in reserve
+    "max_connections": "70",  # two ingresses' pools, eight workers of two children, exporter and tools; a few in reserve
     "synchronous_commit": "on",  # a message is acknowledged after its commit is on disk
     "wal_level": "minimal",  # nothing replicates from here
     "max_wal_senders": "0",

@@ -1,0 +1,133 @@
+"""How a connection is opened: by which driver, with which deadlines, under which name, and what holds in each transaction.
+
+Nothing waits for ever. The server ends a statement, a wait for a lock and an idle transaction; the kernel notices a server that
+vanished; and a process that serves gives up on a server that is there and says nothing (`Deadlined`), because such a silence
+would otherwise look like a handler that hangs, and be blamed on its messages.
+
+Behind PgBouncer in transaction mode a session is anybody's: nothing may be set for its length, nor prepared in it. There the same
+limits are set in each transaction, at the price of a round trip.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.errors import OperationalError
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import URL, make_url
+
+from shared.errors import ConfigurationError
+from shared.settings import PREFIX, Settings
+
+T = TypeVar("T")
+
+APPLICATION_NAME = "headrace"
+
+SILENCE_SECONDS = 5.0
+"""Beyond a statement's own time-out, for the server's answer to arrive. Longer than a checkpoint stalls a commit here."""
+
+KEEPALIVES = {
+    "keepalives_idle": 10,  # seconds; while a long statement runs, the link is asked after so long
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # ms; for what was sent and is not acknowledged, where keepalives do not help
+}
+"""A host that vanished is noticed within 25 s. Without effect on a Unix socket, whose other end cannot vanish silently."""
+
+READ_ONLY = {"postgresql_readonly": True}
+"""Options of a connection whose transactions refuse to write: `BEGIN READ ONLY`, without a further round trip."""
+
+LOCAL = b"""
+SELECT set_config('statement_timeout', %(statement)s, true), set_config('lock_timeout', %(lock)s, true),
+       set_config('idle_in_transaction_session_timeout', %(idle)s, true), set_config('timezone', 'UTC', true)
+"""
+
+
+class Deadlined(psycopg.Connection[Any]):
+    """A connection that is closed when the server stays silent for longer than ``patience_seconds``; None: waits for ever."""
+
+    patience_seconds: float | None = None
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """As psycopg's; raises OperationalError when the patience is over."""
+        if timeout is not None or self.patience_seconds is None:
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, self.patience_seconds)
+        except OperationalError as error:
+            if type(error) is not psycopg.errors._WaitTimeout:  # psycopg asks callers to make it a public one
+                raise
+            self.pgconn.finish()  # what the server may still answer belongs to nobody
+            raise OperationalError(f"the server was silent for {self.patience_seconds:g} s") from None
+
+
+def address(url: str, name: str = "DATABASE_URL") -> URL:
+    """SQLAlchemy's form of a ``postgresql://`` or ``postgres://`` URL. Raises ConfigurationError, which shows no password."""
+    try:
+        parsed = make_url(url)
+    except Exception:  # noqa: BLE001 - its text may quote the password
+        raise ConfigurationError(f"{PREFIX}{name} is no URL: write postgresql://user:password@host/name") from None
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise ConfigurationError(
+            f"{PREFIX}{name} is of {parsed.get_backend_name()[:30]!r}: write postgresql://user:password@host/name"
+        )
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def arguments(config: Settings, role: str) -> dict[str, Any]:
+    """What the driver is told on connecting.
+
+    Args:
+        role: what the process is, such as ``ingress``; shown by `pg_stat_activity` together with the pid.
+    """
+    common = {
+        "connect_timeout": config.database_connect_seconds,
+        "application_name": f"{APPLICATION_NAME}-{role}-{os.getpid()}",
+        **KEEPALIVES,
+    }
+    if config.database_pgbouncer:
+        return {**common, "prepare_threshold": None}
+    limits = _limits(config)
+    options = {
+        "statement_timeout": limits["statement"],
+        "lock_timeout": limits["lock"],
+        "idle_in_transaction_session_timeout": limits["idle"],
+        "timezone": "UTC",
+    }
+    return {**common, "options": " ".join(f"-c {name}={value}" for name, value in options.items())}
+
+
+def patience_seconds(config: Settings) -> float:
+    """How long a process that serves waits for any one answer of the server."""
+    return config.database_statement_ms / 1000 + SILENCE_SECONDS
+
+
+def connecting(patience: float | None) -> Callable[..., Deadlined]:
+    """What opens a connection, for SQLAlchemy's ``do_connect``."""
+
+    def connect(_dialect: Any, _record: Any, positional: list[Any], named: dict[str, Any]) -> Deadlined:
+        connection = Deadlined.connect(*positional, **named)
+        connection.patience_seconds = patience
+        return connection
+
+    return connect
+
+
+def limit_each_transaction(engine: Engine, config: Settings) -> None:
+    """Set the limits at the begin of every transaction of ``engine``: the way for PgBouncer."""
+    limits = _limits(config)
+
+    def on_begin(connection: Connection) -> None:
+        driver: Any = connection.connection.driver_connection  # directly: nobody who counts statements means this one
+        driver.execute(LOCAL, limits)
+
+    event.listen(engine, "begin", on_begin)
+
+
+def _limits(config: Settings) -> dict[str, str]:
+    return {
+        "statement": str(config.database_statement_ms),
+        "lock": str(config.database_lock_ms),
+        "idle": str(config.database_idle_transaction_ms),
+    }
