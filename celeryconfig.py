@@ -4,6 +4,7 @@ import orjson
 from kombu import Queue, serialization
 
 from shared.broker import transport
+from shared.schedule import SCHEDULE
 from shared.settings import settings
 from shared.topology import MAINTENANCE, MESSAGES, STORE_MESSAGES
 
@@ -63,4 +64,5 @@ worker_disable_rate_limits = True  # none is set; skips a token bucket a message
 
 enable_utc = True
 timezone = "UTC"
-beat_schedule: dict[str, object] = {}
+# `headrace beat` sends these, once a tick by however many beats; `celery beat` would too, but once for each of it.
+beat_schedule = {entry.task: {"task": entry.task, "schedule": entry.period_seconds} for entry in SCHEDULE}

@@ -90,6 +90,28 @@ WORKER_RECYCLES = Counter(
     "headrace_worker_recycles_total", "Children replaced, and workers that stopped, for their memory.", ["reason"]
 )
 
+BREAKER_STATE = Gauge(
+    "headrace_breaker_state",
+    "0 closed, 1 half open, 2 open; the worst of all processes.",
+    ["target"],
+    multiprocess_mode="livemax",
+)
+CACHE_REQUESTS = Counter(
+    "headrace_cache_requests_total",
+    "Keys asked for: tier l1 (the process), l2 (Redis), source; result hit, miss, stale, or of the source loaded, failed.",
+    ["cache", "tier", "result"],
+)
+CACHE_SECONDS = Histogram(
+    "headrace_cache_operation_seconds",
+    "One operation of a tier: a read or a write of l2, a load of the source.",
+    ["tier", "operation"],
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+CACHE_EVICTIONS = Counter("headrace_cache_evictions_total", "Entries that others pushed out of a process.", ["cache"])
+CACHE_INVALIDATIONS = Counter("headrace_cache_invalidations_total", "Invalidations that reached a process.", ["cache"])
+CACHE_ENTRIES = Gauge("headrace_cache_entries", "Entries in the processes.", ["cache"], multiprocess_mode="livesum")
+CACHE_BYTES = Gauge("headrace_cache_bytes", "Bytes of these, as encoded.", ["cache"], multiprocess_mode="livesum")
+
 
 def exposition() -> bytes:
     """The metrics of this process, or of all that share `metrics_dir`, as Prometheus text."""

@@ -49,7 +49,10 @@ class Settings(BaseSettings):
     replica_url: str = Field("", description="postgresql:// of a streaming replica that may serve reads; empty: none")
     broker_url: str = Field("", description="redis://, rediss://, redis+socket://, sentinel:// of the broker; empty: embedded")
     broker_master: str = Field("mymaster", description="what the Sentinels of a sentinel:// URL call the broker")
-    cache_url: str = Field("", description="redis:// of the cache, another server than the broker; empty: embedded")
+    cache_url: str = Field(
+        "",
+        description="redis://, rediss://, sentinel://, cluster:// of the cache, not the broker's server; empty: embedded",
+    )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="of every process")
 
     ingress_host: str = Field("127.0.0.1", description="address the ingress listens on; a container wants 0.0.0.0")
@@ -144,7 +147,14 @@ class Settings(BaseSettings):
     database_slow_ms: int = Field(100, ge=1, le=600_000, description="a slower statement is counted, and its plan logged")
     repeated_queries_file: str = Field("", description="file that repeated SQL is written to; a test run fails by it")
     retention_days: int = Field(0, ge=0, le=36_500, description="days after which store.prune deletes a message; 0: never")
-    lookup_seconds: float = Field(5, ge=0, le=300, description="a changed channel or key takes effect within this")
+    lookup_seconds: float = Field(
+        60, ge=0, le=300, description="a changed channel or key takes effect at once, and within this if the cache was not told"
+    )
+
+    cache_master: str = Field("mymaster", description="what the Sentinels of a sentinel:// URL call the cache")
+    cache_timeout_ms: int = Field(
+        250, ge=10, le=5_000, description="the cache's answer; then its breaker opens. The slowest seen takes 10 ms"
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -51,6 +51,7 @@ def reachable_dir() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def stack(reachable_dir: Path) -> Iterator[RunningStack]:
     """Postgres, broker and cache, migrated; this process's settings point at them."""
+    from shared.cache.tiers import close_tiers
     from shared.db.engine import close_engine
     from shared.db.migrate import upgrade
 
@@ -60,6 +61,7 @@ def stack(reachable_dir: Path) -> Iterator[RunningStack]:
         del os.environ[name]
     os.environ[f"{PREFIX}DATA_DIR"] = str(data_dir)
     settings.cache_clear()
+    close_tiers()
     chosen = servers(data_dir, settings(), secrets_for({}))
     own = {f"{PREFIX}DATA_DIR": str(data_dir), repeated_queries.VARIABLE: str(data_dir / "repeated_queries")}
     environment = {**own, **chosen.environment}
@@ -72,6 +74,7 @@ def stack(reachable_dir: Path) -> Iterator[RunningStack]:
         config = settings()
         yield RunningStack(config.database_url, config.broker_url, config.cache_url, data_dir, environment)
     finally:
+        close_tiers()
         close_engine()
         end(child.stoppable for child in children)
 

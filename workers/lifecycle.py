@@ -12,6 +12,7 @@ from celery import signals
 from shared import log
 from shared.db.engine import close_engine, drop_inherited_engine, use
 from shared.db.pool import Role
+from shared.cache.tiers import close_tiers, drop_inherited_tiers
 from shared.metrics import forget_process
 from shared.settings import settings
 
@@ -29,11 +30,13 @@ def _own_logging(**_: Any) -> None:
 @signals.worker_process_init.connect
 def _open_child(**_: Any) -> None:
     drop_inherited_engine()
+    drop_inherited_tiers()
     use(CHILD)
 
 
 @signals.worker_process_shutdown.connect
 def _close_child(pid: int | None = None, **_: Any) -> None:
+    close_tiers()
     close_engine()
     forget_process(pid or os.getpid())
 

@@ -27,6 +27,10 @@ REFUSED = "headrace:refused:"
 """LIST for each queue: what could not be read or forwarded, or was rejected. Kept until an operator decides."""
 LANES = "headrace:lanes"
 """STRING: the fleet's number of lanes."""
+TICKS_SENT = "headrace:ticks:sent"
+"""HASH: entry of beat's schedule -> when its last tick was due, milliseconds."""
+TICKS_BEGUN = "headrace:ticks:begun"
+"""HASH: the same of the last tick whose task has begun."""
 WAKE = "headrace:wake"
 """Channel: names of queues, separated by spaces, that have just been given messages; or EPOCH, when that has grown."""
 
@@ -50,6 +54,8 @@ LUA_NAMES = "".join(
         "PAUSED": PAUSED,
         "REFUSED": REFUSED,
         "LANES": LANES,
+        "TICKS_SENT": TICKS_SENT,
+        "TICKS_BEGUN": TICKS_BEGUN,
         "WAKE": WAKE,
     }.items()
 )

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -11,7 +12,9 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils import uuid7
 
-from shared.db.models import Account, Contact, Conversation, DeadLetterRow, MessageRow
+from shared.cache.change import Change, account_tag, after_commit
+from shared.cache.kind import API_KEYS, CHANNELS
+from shared.db.models import Account, Channel, Contact, Conversation, DeadLetterRow, MessageRow
 from shared.db.queries import define, tagged
 from shared.db.session import ReadSession, WriteSession
 from shared.errors import HeadraceError, NotFound
@@ -23,12 +26,16 @@ DELETED_AT_ONCE = 2_000
 
 
 ID_OF_KEY = define(
-    "accounts.id_of_key", text("SELECT id::text FROM accounts WHERE api_key_hash = :api_key_hash AND disabled_at IS NULL")
+    "accounts.id_of_key",
+    text("""
+SELECT api_key_hash, id::text FROM accounts WHERE api_key_hash = ANY(CAST(:api_key_hashes AS bytea[])) AND disabled_at IS NULL
+"""),
 )
 
 CREATE = define("accounts.create", insert(Account).on_conflict_do_nothing().returning(Account.id))
 UPDATE = define("accounts.update", update(Account))
 LIST = define("accounts.list", select(Account.id, Account.name, Account.created_at, Account.disabled_at))
+CHANNELS_OF = define("accounts.channels", select(Channel.id))
 DELETE = define("accounts.delete", sql_delete(Account).returning(Account.id))
 
 
@@ -69,21 +76,29 @@ def create(session: WriteSession, name: str) -> NewAccount:
 
 
 def rotate_key(session: WriteSession, account_id: str) -> str:
-    """Replace the key; the old one ends at once, apart from edges that remember it for `lookup_seconds`."""
+    """Replace the key; the old one ends at once."""
     api_key = _new_key()
+    after_commit(session, Change(tags=(account_tag(account_id),)))
     session.execute(UPDATE.where(Account.id == UUID(account_id)).values(api_key_hash=hash_of(api_key)))
     return api_key
 
 
 def disable(session: WriteSession, account_id: str) -> None:
     """Refuse the account at the edge from now on; what is queued is still stored."""
+    after_commit(session, Change(tags=(account_tag(account_id),)))
     statement = UPDATE.where(Account.id == UUID(account_id), Account.disabled_at.is_(None))
     session.execute(statement.values(disabled_at=func.now()))
 
 
 def enable(session: WriteSession, account_id: str) -> None:
     """Accept the account at the edge again."""
-    session.execute(UPDATE.where(Account.id == UUID(account_id)).values(disabled_at=None))
+    account = Account.id == UUID(account_id)
+    hashed = session.execute(UPDATE.where(account).values(disabled_at=None).returning(Account.api_key_hash)).scalar()
+    ids = session.execute(CHANNELS_OF.where(Channel.account_id == UUID(account_id))).scalars()
+    # What is known not to exist has no tags, so these go by their keys.
+    after_commit(session, Change(CHANNELS, keys=tuple(map(str, ids))))
+    if hashed:
+        after_commit(session, Change(API_KEYS, keys=(hashed.hex(),)))
 
 
 def delete(session: WriteSession, account_id: str, *, rows: int = DELETED_AT_ONCE) -> int:
@@ -96,6 +111,7 @@ def delete(session: WriteSession, account_id: str, *, rows: int = DELETED_AT_ONC
     before contacts, each sorted as a batch locks them), what arrives meanwhile goes in a later call or with the account, and
     a batch after that finds no account. Two deletions of one account take turns at its row.
     """
+    after_commit(session, Change(tags=(account_tag(account_id),)))
     disabled = {"disabled_at": func.coalesce(Account.disabled_at, func.now())}
     session.execute(UPDATE.where(Account.id == UUID(account_id)).values(disabled))
     for part, owner, order in (
@@ -129,8 +145,13 @@ def named(session: ReadSession | WriteSession, name_or_id: str) -> AccountRecord
 
 def id_of_key(session: ReadSession, api_key_hash: bytes) -> str | None:
     """The id of the enabled account with this key's hash."""
-    found: str | None = session.execute(ID_OF_KEY, {"api_key_hash": api_key_hash}).scalar_one_or_none()
-    return found
+    return ids_of_keys(session, [api_key_hash]).get(api_key_hash)
+
+
+def ids_of_keys(session: ReadSession, api_key_hashes: Sequence[bytes]) -> dict[bytes, str]:
+    """The ids of those enabled accounts that there are, by their keys' hashes."""
+    rows = session.execute(ID_OF_KEY, {"api_key_hashes": list(api_key_hashes)})
+    return {bytes(row[0]): row[1] for row in rows}
 
 
 def uuid_or_none(it: str) -> UUID | None:

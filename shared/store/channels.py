@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -10,6 +11,8 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils import uuid7
 
+from shared.cache.change import Change, after_commit
+from shared.cache.kind import CHANNELS
 from shared.db.models import Account, Channel
 from shared.db.queries import define
 from shared.db.session import ReadSession, WriteSession
@@ -23,9 +26,9 @@ STANDARD_PREFIX = "whsec_"
 FIND = define(
     "channels.find",
     text("""
-SELECT c.account_id::text, c.source, c.secret, CASE WHEN c.previous_secret_expires_at > now() THEN c.previous_secret END
+SELECT c.id::text, c.account_id::text, c.source, c.secret, CASE WHEN c.previous_secret_expires_at > now() THEN c.previous_secret END
 FROM channels c JOIN accounts a ON a.id = c.account_id
-WHERE c.id = CAST(:channel AS uuid) AND a.disabled_at IS NULL
+WHERE c.id = ANY(CAST(:channels AS uuid[])) AND a.disabled_at IS NULL
 """),
 )
 
@@ -73,12 +76,14 @@ def rotate(session: WriteSession, channel_id: str) -> str:
         "secret": secret,
         "previous_secret_expires_at": func.now() + OLD_SECRET_LIVES,
     }
+    after_commit(session, Change(CHANNELS, keys=(channel_id,)))
     session.execute(ROTATE.where(Channel.id == UUID(channel_id)).values(changes))
     return secret
 
 
 def remove(session: WriteSession, channel_id: str) -> None:
     """Forget the channel; its messages stay. Raises NotFound."""
+    after_commit(session, Change(CHANNELS, keys=(channel_id,)))
     gone = session.execute(REMOVE.where(Channel.id == uuid_or_none(channel_id))).first()
     if gone is None:
         raise NotFound(f"no channel {channel_id!r}; `headrace channel list` shows them")
@@ -94,10 +99,14 @@ def every(session: ReadSession, account_id: str | None = None) -> list[tuple[str
 
 def find(session: ReadSession, channel_id: str) -> ChannelRecord | None:
     """The channel, if there is one and its account is enabled."""
-    row = session.execute(FIND, {"channel": uuid_or_none(channel_id)}).first()
-    if row is None:
-        return None
-    return ChannelRecord(channel_id, row[0], row[1], tuple(secret for secret in row[2:] if secret))
+    return find_many(session, [channel_id]).get(channel_id)
+
+
+def find_many(session: ReadSession, channel_ids: Sequence[str]) -> dict[str, ChannelRecord]:
+    """Those of the channels that there are and whose accounts are enabled, by id."""
+    known = [each for each in map(uuid_or_none, channel_ids) if each]
+    rows = session.execute(FIND, {"channels": known})
+    return {row[0]: ChannelRecord(row[0], row[1], row[2], tuple(filter(None, row[3:]))) for row in rows}
 
 
 def new_secret(source: str) -> str:

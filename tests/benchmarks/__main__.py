@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from shared.errors import HeadraceError
-from tests.benchmarks import copy, drain, enqueue, fairness, idle, queries, tuning
+from tests.benchmarks import cache, copy, drain, enqueue, fairness, idle, queries, tuning
 from tests.benchmarks.ground import Ground, ground
 from tests.benchmarks.verdict import Verdict
 
@@ -43,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[Ground, argparse.Namespace, Callable[[str], None
     "fairness": lambda it, options, say: fairness.run(it, seconds=options.idle_seconds, say=say),
     "copy": lambda it, options, say: copy.run(it, count=options.messages, rounds=options.rounds, say=say),
     "queries": lambda it, options, say: queries.run(it, rows=options.rows, seconds=options.idle_seconds, say=say),
+    "cache": lambda it, options, say: cache.run(it, operations=2_000 if options.quick else 100_000, say=say),
     "tuning": lambda it, options, say: tuning.run(it, count=options.messages, rounds=options.rounds, say=say),
 }
 BOUNDED = [name for name in BENCHMARKS if name != "tuning"]

@@ -67,9 +67,10 @@ class Ground:
         self.headrace_environment = {**_shell(), **environment}
         self.broker_url = environment[f"{PREFIX}BROKER_URL"]
         self.broker = redis.Redis.from_url(self.broker_url)
-        database_url = environment[f"{PREFIX}DATABASE_URL"]
-        self.database = psycopg.connect(database_url, autocommit=True)
-        named = conninfo_to_dict(database_url)
+        self.cache_url = environment[f"{PREFIX}CACHE_URL"]
+        self.database_url = environment[f"{PREFIX}DATABASE_URL"]
+        self.database = psycopg.connect(self.database_url, autocommit=True)
+        named = conninfo_to_dict(self.database_url)
         self.peer_environment = {
             **_shell(),
             "CELERY_BROKER_URL": self.broker_url,

@@ -1,7 +1,6 @@
-"""The exporter and beat: what they serve, what they survive, how they end."""
+"""The exporter: what it serves, what it survives, how it ends."""
 
 import math
-import shelve
 import subprocess
 import sys
 import urllib.request
@@ -9,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psutil
 import psycopg
 import pytest
 import redis
@@ -135,20 +133,3 @@ def test_the_exporter_serves_all_processes_counters_and_ends_at_once_on_sigterm(
             assert "set HEADRACE_EXPORTER_PORT" in second.log
             assert second.log.count("\n") == 1
         assert exporter.stop(within=5) == 0
-
-
-def test_beat_idles_cheaply_keeps_its_schedule_in_the_data_directory_and_ends_at_once(
-    clean: RunningStack, broker: redis.Redis, tmp_path: Path
-) -> None:
-    data_dir = tmp_path / "data"
-    with foreground("beat", {**clean.environment, "HEADRACE_DATA_DIR": str(data_dir)}) as beat:
-        eventually("the schedule is written", lambda: list(data_dir.glob("beat-schedule*")), within=30)
-        eventually("beat has started", lambda: "beat: Starting" in beat.log, within=30)
-        used = sum(psutil.Process(beat.process.pid).cpu_times()[:2])
-        with pytest.raises(subprocess.TimeoutExpired):
-            beat.process.wait(2)
-        assert sum(psutil.Process(beat.process.pid).cpu_times()[:2]) - used < 0.2
-        assert beat.stop(within=5) == 0
-    with shelve.open(str(data_dir / "beat-schedule")) as kept:
-        assert kept["entries"].keys() <= {"store.prune", "cache.warm"}  # and nothing of Celery's own
-    assert broker.llen("maintenance") == 0

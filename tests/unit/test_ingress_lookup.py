@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
-from workers.ingress import loads, lookup
+from shared.breaker import Breaker
+from shared.cache.kind import Kind
+from shared.cache.tiered import Cache
+from workers.ingress import loads
 from workers.ingress.loads import LookupUnavailable
-from workers.ingress.lookup import STALE_SECONDS_MAX, Lookup
+from workers.ingress.lookup import RETRY_SECONDS, Lookup
 
 FRESH_SECONDS = 5.0
+STALE_SECONDS = 300.0
 SECONDS_MAX = 10
 
 
@@ -39,10 +43,21 @@ class Database:
         return self.rows.get(key)
 
 
-def run(scenario: Callable[[Database, Lookup[str, str]], Awaitable[Any]]) -> None:
+Scenario = Callable[[Database, Lookup[str]], Awaitable[Any]]
+
+
+def run(scenario: Scenario, **changes: Any) -> None:
+    times = {"fresh_seconds": FRESH_SECONDS, "local_seconds": FRESH_SECONDS, "absent_seconds": FRESH_SECONDS}
+    kind = Kind("test", 1, **times, stale_seconds=STALE_SECONDS, jitter=0, early=0, **changes)
+
     async def play() -> None:
         database = Database()
-        cache: Lookup[str, str] = Lookup("test", database.load, fresh_seconds=FRESH_SECONDS, now=lambda: database.now)
+
+        def now() -> float:
+            return database.now
+
+        breaker = Breaker("test", failures=1, open_seconds=RETRY_SECONDS, clock=now)
+        cache = Lookup("test", Cache(kind, str, clock=now), database.load, database=breaker)
         try:
             async with asyncio.timeout(SECONDS_MAX):
                 await scenario(database, cache)
@@ -54,7 +69,7 @@ def run(scenario: Callable[[Database, Lookup[str, str]], Awaitable[Any]]) -> Non
 
 
 def test_an_answer_serves_until_it_is_no_longer_fresh() -> None:
-    async def scenario(database: Database, cache: Lookup[str, str]) -> None:
+    async def scenario(database: Database, cache: Lookup[str]) -> None:
         for _ in range(3):
             assert await cache.find("known") == "value"
         database.rows["known"] = "changed"
@@ -68,7 +83,7 @@ def test_an_answer_serves_until_it_is_no_longer_fresh() -> None:
 
 
 def test_absence_is_remembered_and_ends_when_the_key_appears() -> None:
-    async def scenario(database: Database, cache: Lookup[str, str]) -> None:
+    async def scenario(database: Database, cache: Lookup[str]) -> None:
         assert await cache.find("new") is None
         assert await cache.find("new") is None
         assert database.asked == ["new"]
@@ -83,17 +98,15 @@ def test_absence_is_remembered_and_ends_when_the_key_appears() -> None:
 
 
 def test_a_hundred_requests_for_one_key_are_one_load() -> None:
-    async def scenario(database: Database, cache: Lookup[str, str]) -> None:
+    async def scenario(database: Database, cache: Lookup[str]) -> None:
         assert set(await asyncio.gather(*(cache.find("known") for _ in range(100)))) == {"value"}
         assert database.asked == ["known"]
 
     run(scenario)
 
 
-def test_made_up_keys_push_out_none_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookup, "ENTRIES_MAX", 10)
-
-    async def scenario(database: Database, cache: Lookup[str, str]) -> None:
+def test_made_up_keys_push_out_none_that_exist() -> None:
+    async def scenario(database: Database, cache: Lookup[str]) -> None:
         await cache.find("known")
         for number in range(100):
             await cache.find(f"made up {number}")
@@ -103,13 +116,13 @@ def test_made_up_keys_push_out_none_that_exist(monkeypatch: pytest.MonkeyPatch) 
         await cache.find("made up 0")
         assert len(database.asked) == asked + 1
 
-    run(scenario)
+    run(scenario, entries_max=10)
 
 
 def test_a_flood_of_made_up_keys_delays_none_that_exist_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loads, "LOADS_MAX", 10)
 
-    async def scenario(database: Database, cache: Lookup[str, str]) -> None:
+    async def scenario(database: Database, cache: Lookup[str]) -> None:
         await cache.find("known")
         database.strangers_gate.clear()
         flood = [asyncio.create_task(cache.find(f"made up {number}")) for number in range(50)]
@@ -125,10 +138,10 @@ def test_a_flood_of_made_up_keys_delays_none_that_exist_and_is_bounded(monkeypat
 
 
 def test_what_is_known_serves_through_an_outage_for_a_bounded_time() -> None:
-    async def scenario(database: Database, cache: Lookup[str, str]) -> None:
+    async def scenario(database: Database, cache: Lookup[str]) -> None:
         await cache.find("known")
         database.up = False
-        database.now += FRESH_SECONDS + STALE_SECONDS_MAX - 1
+        database.now += FRESH_SECONDS + STALE_SECONDS - 1
         assert await cache.find("known") == "value"
         database.now += 1
         with pytest.raises(LookupUnavailable):
@@ -138,7 +151,7 @@ def test_what_is_known_serves_through_an_outage_for_a_bounded_time() -> None:
 
 
 def test_in_an_outage_nobody_is_told_that_a_key_does_not_exist() -> None:
-    async def scenario(database: Database, cache: Lookup[str, str]) -> None:
+    async def scenario(database: Database, cache: Lookup[str]) -> None:
         assert await cache.find("absent") is None
         database.up = False
         database.now += FRESH_SECONDS
@@ -150,7 +163,7 @@ def test_in_an_outage_nobody_is_told_that_a_key_does_not_exist() -> None:
 
 
 def test_an_outage_costs_the_database_one_attempt_a_second_and_ends_by_itself() -> None:
-    async def scenario(database: Database, cache: Lookup[str, str]) -> None:
+    async def scenario(database: Database, cache: Lookup[str]) -> None:
         database.up = False
         for number in range(100):
             with pytest.raises(LookupUnavailable):
@@ -159,7 +172,7 @@ def test_an_outage_costs_the_database_one_attempt_a_second_and_ends_by_itself() 
         database.up = True
         with pytest.raises(LookupUnavailable):
             await cache.find("known")
-        database.now += loads.RETRY_SECONDS
+        database.now += RETRY_SECONDS
         assert await cache.find("known") == "value"
         assert await cache.find("another") is None
 
@@ -169,7 +182,7 @@ def test_an_outage_costs_the_database_one_attempt_a_second_and_ends_by_itself() 
 def test_a_database_that_hangs_keeps_a_request_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loads, "WAIT_SECONDS_MAX", 0.05)
 
-    async def scenario(database: Database, cache: Lookup[str, str]) -> None:
+    async def scenario(database: Database, cache: Lookup[str]) -> None:
         await cache.find("known")
         database.gate.clear()
         database.strangers_gate.clear()
@@ -182,7 +195,7 @@ def test_a_database_that_hangs_keeps_a_request_only_so_long(monkeypatch: pytest.
 
 
 def test_a_request_that_is_cancelled_cancels_the_load_of_no_other() -> None:
-    async def scenario(database: Database, cache: Lookup[str, str]) -> None:
+    async def scenario(database: Database, cache: Lookup[str]) -> None:
         database.gate.clear()
         leaves, stays = (asyncio.create_task(cache.find("known")) for _ in range(2))
         await asyncio.sleep(0)

@@ -38,7 +38,7 @@ def list_(as_json: bool) -> None:
 @click.argument("account")
 def disable(account: str) -> None:
     """Refuse an account's requests from now on. What is queued is still stored."""
-    click.echo(f"disabled {_changed(account, accounts.disable)}; edges that remember it refuse it within seconds")
+    click.echo(f"disabled {_changed(account, accounts.disable)}")
 
 
 @account.command()
@@ -52,7 +52,7 @@ def enable(account: str) -> None:
 @click.argument("account")
 @json_option
 def rotate_key(account: str, as_json: bool) -> None:
-    """Replace an account's API key. Prints the new one; the old one ends within seconds."""
+    """Replace an account's API key. Prints the new one; the old one ends at once."""
 
     def rotate(session: WriteSession) -> dict[str, str]:
         account_id = accounts.named(session, account).id

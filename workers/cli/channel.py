@@ -46,7 +46,7 @@ def list_(account: str | None, as_json: bool) -> None:
 def remove(channel: str) -> None:
     """Refuse the channel's webhooks from now on. The messages that came by it stay."""
     transact(lambda session: channels.remove(session, channel))
-    click.echo(f"removed {channel}; edges that remember it refuse it within seconds")
+    click.echo(f"removed {channel}")
 
 
 @channel.command()

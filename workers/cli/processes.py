@@ -1,4 +1,4 @@
-"""`headrace beat|flower|exporter`: one process in the foreground. Each logs to stderr and ends within a second of SIGTERM."""
+"""`headrace flower|exporter`: one process in the foreground. Each logs to stderr and ends within a second of SIGTERM."""
 
 import signal
 import sys
@@ -11,30 +11,9 @@ from shared import log
 from shared.errors import ConfigurationError
 from shared.settings import settings
 
-BEAT_INTERVAL_SECONDS_MAX = 60
-"""Beat's longest sleep: costs nothing, and a clock that jumped is noticed within a minute."""
 FLOWER_USER = "headrace"
 FLOWER_TASKS_MAX = 5_000
 """One task a batch: some minutes of history at full rate, about 20 MB."""
-
-
-@click.command()
-def beat() -> None:
-    """The scheduler in the foreground: sends what `beat_schedule` says is due. Run one of it."""
-    from celery.beat import Service  # noqa: PLC0415 - Celery is loaded only by the processes that need it
-
-    from shared.app import app  # noqa: PLC0415 - tasks go by name, so their code is not needed here
-
-    log.configure("beat")
-    data_dir = settings().data_dir
-    data_dir.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, _exit)
-    Service(
-        app,
-        max_interval=BEAT_INTERVAL_SECONDS_MAX,
-        schedule_filename=str(data_dir / "beat-schedule"),
-        remote_control=False,  # one connection less, that would listen for ever to commands nobody sends
-    ).start()
 
 
 @click.command()

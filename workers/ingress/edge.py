@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
+from shared.breaker import Breaker
+from shared.cache.tiers import close_tiers
 from shared.db.engine import close_engine, use
 from shared.db.outage import is_outage
 from shared.db.pool import Role
@@ -20,12 +22,12 @@ from shared.errors import BrokerUnavailable
 from shared.producer import Producer
 from shared.redis_client import connect
 from shared.settings import Settings
-from shared.store import accounts, channels
+from shared.store import channels, lookups
 from shared.topology import LANED, lane_queues
 from workers.ingress import depths
 from workers.ingress.answer import Refused, unavailable
 from workers.ingress.loads import LookupUnavailable
-from workers.ingress.lookup import Lookup
+from workers.ingress.lookup import RETRY_SECONDS, Lookup
 from workers.ingress.publisher import Overloaded, Publisher, Writer
 from workers.ingress.quota import Quota
 from workers.ingress.readiness import Readiness
@@ -62,8 +64,9 @@ class Edge:
         self.lanes = settings.lanes
         self.intake = Intake()
         self.readiness = Readiness(producer.ping)
-        self.channels: Lookup[str, channels.ChannelRecord] = Lookup("channel", _channel, fresh_seconds=settings.lookup_seconds)
-        self.accounts: Lookup[bytes, str] = Lookup("account", _account_id, fresh_seconds=settings.lookup_seconds)
+        database = Breaker("database", failures=1, open_seconds=RETRY_SECONDS)
+        self.channels = Lookup("channel", lookups.channels_by_id(), _channel, database=database)
+        self.accounts = Lookup("account", lookups.accounts_by_key(), _account_id, database=database)
         self._producer = producer
         self._publisher = Publisher(
             writer or producer,
@@ -92,6 +95,7 @@ class Edge:
         self._readers.shutdown(wait=False, cancel_futures=True)
         self._broker.close()
         self._producer.close()
+        close_tiers()
         close_engine()
 
     async def publish(self, account_id: str, messages: Sequence[Enqueued]) -> None:
@@ -120,7 +124,7 @@ class Edge:
         found = None
         if scheme.lower() == "bearer" and 0 < len(api_key) <= API_KEY_LENGTH_MAX:
             try:
-                found = await self.accounts.find(accounts.hash_of(api_key))
+                found = await self.accounts.find(lookups.key_of(api_key))
             except LookupUnavailable as error:
                 raise unavailable(str(error)) from error
         if found is None:
@@ -145,13 +149,9 @@ class Edge:
             self._reading -= 1
 
 
-# From the primary: a key or channel that a replica does not know yet would be refused, and remembered as absent; one that was
-# removed would work for longer than `lookup_seconds`. What is found is remembered, so a replica would save little.
 def _channel(channel_id: str) -> channels.ChannelRecord | None:
-    with read_session(fresh=True) as session:
-        return channels.find(session, channel_id)
+    return lookups.load_channels([channel_id]).get(channel_id)
 
 
-def _account_id(api_key_hash: bytes) -> str | None:
-    with read_session(fresh=True) as session:
-        return accounts.id_of_key(session, api_key_hash)
+def _account_id(key: str) -> str | None:
+    return lookups.load_accounts([key]).get(key)

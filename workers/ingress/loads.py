@@ -1,14 +1,10 @@
-"""Loads from the database in threads: one a key at a time, a bounded number waiting, and no queue behind an outage.
-
-While the database is down one load at a time tries it, with a pause between; everyone else is told at once.
-"""
+"""Loads in threads: one a key at a time, a bounded number waiting, and nobody waits long."""
 
 import asyncio
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from shared.clock import monotonic_seconds
 from shared.errors import HeadraceError
 from shared.log import get_logger
 
@@ -23,9 +19,6 @@ WAIT_SECONDS_MAX = 2.0
 LOADS_MAX = 500
 """Loads waiting or running. At 1 ms a load the last of them waits half a second."""
 
-RETRY_SECONDS = 1.0
-"""After a failed load, the pause before the next attempt: an outage costs one attempt a second, not one a request."""
-
 
 class LookupUnavailable(HeadraceError):
     """The database does not say in time. The edge serves what it remembers or answers 503."""
@@ -38,19 +31,14 @@ class Loads(Generic[K, V]):
         name: for logs and threads.
         load: blocking; the value of a key or None; raises when the database fails.
         threads: loads at a time, each with a connection.
-        now: monotonic seconds.
     """
 
-    def __init__(
-        self, name: str, load: Callable[[K], V | None], *, threads: int, now: Callable[[], float] = monotonic_seconds
-    ) -> None:
+    def __init__(self, name: str, load: Callable[[K], V | None], *, threads: int) -> None:
         self._name = name
         self._load = load
-        self._now = now
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._loading: dict[K, asyncio.Task[V | None]] = {}
         self._down = False
-        self._retry_at = 0.0
 
     async def get(self, key: K) -> V | None:
         """The value of ``key``, or None when there is none. Raises LookupUnavailable."""
@@ -67,8 +55,6 @@ class Loads(Generic[K, V]):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _start(self, key: K) -> asyncio.Task[V | None]:
-        if self._down and (self._loading or self._now() < self._retry_at):
-            raise LookupUnavailable("the database does not answer")
         if len(self._loading) >= LOADS_MAX:
             raise LookupUnavailable(f"{LOADS_MAX} look-ups wait for the database")
         task = asyncio.create_task(self._run(key))
@@ -93,4 +79,3 @@ class Loads(Generic[K, V]):
         if not self._down:
             log.warning("database does not answer", lookup=self._name, reason=type(error).__name__)
         self._down = True
-        self._retry_at = self._now() + RETRY_SECONDS

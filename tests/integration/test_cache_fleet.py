@@ -1,0 +1,270 @@
+"""The cache over a real Redis: several processes' worth of it, changes, outages of every kind, Sentinel and a Cluster."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from shared.breaker import State
+from shared.cache import keys
+from shared.cache.change import Change
+from shared.cache.tiered import Cache
+from shared.cache.tiers import Tiers
+from tests.caches import KIND, Source, Value, process
+from tests.redis_server import EMBEDDED, RedisServer, running
+from tests.sentinel import sentinel_group
+from tests.tcp_proxy import TcpProxy
+from tests.waiting import eventually
+
+Process = tuple[Tiers, Cache[Value]]
+Start = Callable[..., Process]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A cache's Redis of the module's own."""
+    with running(EMBEDDED, tmp_path_factory.mktemp("cache")) as it:
+        yield it
+
+
+@pytest.fixture
+def start(server: RedisServer) -> Iterator[Start]:
+    """Starts what a process has, over the emptied server or another URL; closed with the test."""
+    server.client.flushall()
+    started: list[Tiers] = []
+
+    def it(url: str = "", **changes: Any) -> Process:
+        tiers, cache = process(url or server.url, **changes)
+        started.append(tiers)
+        return tiers, cache
+
+    yield it
+    for tiers in started:
+        tiers.close()
+
+
+def change(*changed: str) -> list[Change]:
+    return [Change(KIND.name, keys=changed)]
+
+
+def test_what_one_process_loads_the_others_find_in_redis(start: Start) -> None:
+    source = Source(a="1", b="2")
+    for _, cache in (start(), start(), start()):
+        assert source.get_many(cache, "a", "b", "none") == {"a": "1", "b": "2"}
+    assert source.asked == [["a", "b", "none"]]
+
+
+def test_a_batch_costs_one_mget(start: Start, server: RedisServer) -> None:
+    source = Source(**{f"k{number}": "v" for number in range(400)})
+    (_, first), (_, second) = start(), start()
+    source.get_many(first, *source.rows)
+    before = commands(server)
+    assert len(source.get_many(second, *source.rows)) == 400
+    after = commands(server)
+    # One for the values, one for the stamp of the tag that all of them have.
+    assert after.get("mget", 0) - before.get("mget", 0) == 2
+    assert [after.get(name, 0) - before.get(name, 0) for name in ("get", "set", "eval")] == [0, 0, 0]
+
+
+def commands(server: RedisServer) -> dict[str, int]:
+    return {name.removeprefix("cmdstat_"): each["calls"] for name, each in server.client.info("commandstats").items()}
+
+
+def test_a_change_reaches_every_process_and_redis(start: Start) -> None:
+    source = Source(a="old", b="other")
+    processes = [start() for _ in range(4)]
+    for _, cache in processes:
+        source.get_many(cache, "a", "b")
+    source.rows["a"] = "new"
+    assert processes[0][0].tell(change("a"))
+    for _, cache in processes:
+        eventually("it has heard", lambda cache=cache: not cache.has_copy("a"))
+        assert cache.has_copy("b")
+        assert source.get(cache, "a") == "new"
+    assert source.asked == [["a", "b"], ["a"]]
+
+
+def test_a_tag_takes_with_it_all_that_has_it_also_in_processes_that_start_later(start: Start) -> None:
+    source = Source(a="1", b="2")
+    (tiers, first), (_, second) = start(), start()
+    source.get_many(first, "a", "b")
+    source.get_many(second, "a", "b")
+    assert first.get_or_load("c", lambda: Value("3", owner="bob")) == Value("3", owner="bob")
+    source.rows.update(a="changed", b="changed")
+    assert tiers.tell([Change(tags=("owner:ada",))])
+    eventually("it has heard", lambda: not second.has_copy("a"))
+    _, late = start()
+    for cache in (late, second, first):
+        assert source.get_many(cache, "a", "b") == {"a": "changed", "b": "changed"}
+        assert cache.get_or_load("c", lambda: None) == Value("3", owner="bob")
+    assert len(source.asked) == 2
+
+
+def test_everything_of_a_kind_can_be_forgotten(start: Start, server: RedisServer) -> None:
+    source = Source(a="1")
+    (tiers, first), (_, second) = start(), start()
+    source.get(first, "a")
+    source.get(second, "a")
+    server.client.set("somebody elses", "key")
+    assert tiers.tell([Change(KIND.name, everything=True)])
+    eventually("it has heard", lambda: not second.has_copy("a"))
+    source.get(second, "a")
+    assert len(source.asked) == 2
+    assert server.client.get("somebody elses") == b"key"
+
+
+def test_a_load_that_began_before_a_change_leaves_nothing_behind(start: Start) -> None:
+    source = Source(a="old")
+    (tiers, first), (_, second) = start(), start()
+    source.gate.clear()
+    early = threading.Thread(target=source.get, args=(first, "a"))
+    early.start()
+    assert source.entered.wait(15)
+    source.rows["a"] = "new"
+    assert tiers.tell(change("a"))
+    source.gate.set()
+    early.join()
+    for cache in (first, second):
+        assert source.get(cache, "a") == "new"
+
+
+def test_a_loader_that_dies_holds_a_key_only_for_its_lease(start: Start, server: RedisServer) -> None:
+    source, (_, cache) = Source(a="one"), start(load_seconds_max=0.2)
+    server.client.set(keys.lease(keys.value(KIND, "a")), "somebody dead", px=200)
+    assert source.get(cache, "a") == "one"
+
+
+def test_a_loader_that_fails_gives_the_key_to_the_next_at_once(start: Start, server: RedisServer) -> None:
+    source, (_, cache) = Source(a="one"), start()
+    source.up = False
+    with pytest.raises(ConnectionError):
+        source.get(cache, "a")
+    assert server.client.keys("*:lease") == []
+    source.up = True
+    assert source.get(cache, "a") == "one"
+
+
+def test_an_early_refresh_is_one_processs_work_and_the_others_serve_on(start: Start) -> None:
+    source = Source(a="old")
+    (_, first), (_, second) = start(fresh_seconds=60, early=1e9), start(fresh_seconds=60, early=1e9)
+    source.get(first, "a")  # with such a beta every read draws a refresh
+    source.gate.clear()
+    source.entered.clear()
+    source.rows["a"] = "new"
+    refresher = threading.Thread(target=source.get, args=(first, "a"))
+    refresher.start()
+    assert source.entered.wait(15)
+    assert source.get(second, "a") == "old"
+    source.gate.set()
+    refresher.join()
+    assert source.asked == [["a"]] * 2
+
+
+def test_what_nobody_can_read_is_a_miss_and_is_replaced(start: Start, server: RedisServer) -> None:
+    source, (_, cache) = Source(a="one"), start()
+    name = keys.value(KIND, "a")
+    server.client.set(name, b"\x80\x04\x95 a pickle of an older version")
+    assert source.get(cache, "a") == "one"
+    assert cache.codec.open(server.client.get(name) or b"")
+
+
+def test_another_version_of_the_code_sees_no_values_of_this_one_and_hears_its_changes(start: Start) -> None:
+    source = Source(a="old")
+    (tiers, new), (_, old) = start(version=8), start(version=7)
+    source.get(new, "a")
+    source.get(old, "a")
+    assert len(source.asked) == 2
+    source.rows["a"] = "new"
+    tiers.tell(change("a"))
+    eventually("it has heard", lambda: not old.has_copy("a"))
+    assert source.get(old, "a") == "new"
+    assert source.get(new, "a") == "new"
+
+
+def test_a_dead_redis_costs_one_failure_and_is_found_again_when_it_is_back(start: Start, server: RedisServer) -> None:
+    source = Source(**{f"k{number}": "v" for number in range(50)})
+    tiers, cache = start()
+    assert tiers.remote
+    source.get(cache, "k0")
+    server.kill()
+    try:
+        for key in source.rows:
+            assert source.get(cache, key) == "v"
+        assert tiers.remote.breaker.state is State.OPEN
+        assert not tiers.tell(change("k0"))
+        assert not cache.has_copy("k0")
+    finally:
+        server.start()
+    eventually("it is told of changes again", lambda: tiers.listening and tiers.remote.breaker.state is State.CLOSED)
+    assert source.get(cache, "k0") == "v"
+    assert server.client.exists(keys.value(KIND, "k0"))
+
+
+def test_a_redis_that_hangs_costs_one_time_out_for_many_calls(start: Start, server: RedisServer) -> None:
+    source = Source(**{f"k{number}": "v" for number in range(50)})
+    with TcpProxy.running(("127.0.0.1", server.port)) as proxy:
+        tiers, cache = start(f"redis://127.0.0.1:{proxy.port}/0", timeout=0.25)
+        assert tiers.remote
+        source.get(cache, "k0")
+        proxy.stall()
+        calls = count_calls(tiers)
+        for key in source.rows:
+            assert source.get(cache, key) == "v"
+        assert calls == ["read"]
+        proxy.flow()
+
+
+def count_calls(tiers: Tiers) -> list[str]:
+    """The operations that are really tried from now on."""
+    remote, calls = tiers.remote, []
+    assert remote
+    run, allows = remote.run, remote.breaker.allows
+
+    def counted(operation: str, work: Any) -> Any:
+        return run(operation, lambda client: (calls.append(operation), work(client))[1])
+
+    remote.run = counted  # type: ignore[method-assign]
+    assert allows()
+    return calls
+
+
+@pytest.mark.parametrize("how", ["cut", "abandon"])
+def test_changes_missed_on_a_lost_or_half_open_connection_are_made_good(start: Start, server: RedisServer, how: str) -> None:
+    source = Source(a="old")
+    teller, _ = start()
+    with TcpProxy.running(("127.0.0.1", server.port)) as proxy:
+        tiers, cache = start(f"redis://127.0.0.1:{proxy.port}/0", timeout=0.25)
+        source.get(cache, "a")
+        generation = cache.copies.generation
+        getattr(proxy, how)()
+        source.rows["a"] = "new"
+        assert teller.tell(change("a"))
+        assert cache.has_copy("a"), "it cannot have heard"
+        if how == "cut":
+            proxy.start()
+        eventually("it listens again", lambda: cache.copies.generation > generation and tiers.listening, within=40)
+        assert tiers.remote
+        eventually("it asks Redis again", lambda: source.get(cache, "a") == "new", within=20)
+
+
+def test_a_failover_of_sentinel_is_survived(tmp_path_factory: pytest.TempPathFactory) -> None:
+    source = Source(a="one", b="two")
+    with sentinel_group(EMBEDDED, tmp_path_factory.mktemp("sentinel")) as group:
+        tiers, cache = process(group.url)
+        try:
+            assert source.get(cache, "a") == "one"
+            assert group.master.client.exists(keys.value(KIND, "a"))
+            group.failover()
+            assert source.get(cache, "b") == "two"
+            eventually("it is told of changes", lambda: tiers.listening and tiers.remote and tiers.remote.now_us(), within=30)
+            eventually("the new master takes values", lambda: stored_in(group.master.client, cache, source), within=30)
+        finally:
+            tiers.close()
+
+
+def stored_in(client: redis.Redis, cache: Cache[Value], source: Source) -> bool:
+    cache.copies.drop("a")
+    source.get(cache, "a")
+    return bool(client.exists(keys.value(KIND, "a")))
