@@ -4,6 +4,7 @@ from typing import NamedTuple
 from uuid import UUID, uuid5
 
 CACHE_WARM = "cache.warm"
+STORE_PRUNE = "store.prune"
 
 _TICKS = UUID("6f6e5c0c-7d2f-5a53-9f5b-0b6d1f6f1a11")
 """Namespace of the ids of ticks; any constant would do."""
@@ -35,6 +36,8 @@ class Entry(NamedTuple):
 SCHEDULE = (
     # As long as an entry of a channel or key is fresh (`shared.cache.kind`): what is used stays in the cache without a gap.
     Entry(CACHE_WARM, 60),
+    # A run takes 5 s at most, a twelfth of a child's time, and in a day deletes more than a fleet stores.
+    Entry(STORE_PRUNE, 60),
 )
 
 

@@ -5,15 +5,14 @@ It may run at any time, twice or never: what it finds old enough it deletes, a b
 
 from functools import partial
 
-from shared.app import app
 from shared.clock import monotonic_seconds
 from shared.db.session import transact
 from shared.log import get_logger
 from shared.metrics import PRUNED
+from shared.schedule import STORE_PRUNE
 from shared.settings import settings
 from shared.store import retention
-
-PRUNE = "store.prune"
+from tasks.tick import periodic
 
 SECONDS_MAX = 5.0
 """Of one run: a child that prunes stores nothing meanwhile. A run a minute deletes more than a fleet stores by the day."""
@@ -21,7 +20,7 @@ SECONDS_MAX = 5.0
 logger = get_logger(__name__)
 
 
-@app.task(name=PRUNE)
+@periodic(STORE_PRUNE)
 def prune() -> int:
     """Delete what is old, for SECONDS_MAX at most; returns how many messages went."""
     return pruned(days=settings().retention_days)

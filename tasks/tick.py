@@ -26,17 +26,17 @@ log = get_logger(__name__)
 RUN = "run"
 
 
-def periodic(name: str) -> Callable[[Callable[[], None]], Task]:
+def periodic(name: str) -> Callable[[Callable[[], object]], Task]:
     """Register ``name``, an entry of `shared.schedule`, as an ordinary Celery task on the queue `maintenance`."""
 
-    def register(function: Callable[[], None]) -> Task:
+    def register(function: Callable[[], object]) -> Task:
         @wraps(function)
-        def run(due_ms: int | None = None) -> None:
+        def run(due_ms: int | None = None) -> object:
             verdict = RUN if due_ms is None else begin(_broker(), name, due_ms)
             if verdict == RUN:
-                function()
-            else:
-                log.info("tick skipped", task=name, due_ms=due_ms, reason=verdict)
+                return function()
+            log.info("tick skipped", task=name, due_ms=due_ms, reason=verdict)
+            return None
 
         return cast(Task, app.task(name=name, typing=False)(run))
 

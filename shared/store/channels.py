@@ -26,7 +26,8 @@ STANDARD_PREFIX = "whsec_"
 FIND = define(
     "channels.find",
     text("""
-SELECT c.id::text, c.account_id::text, c.source, c.secret, CASE WHEN c.previous_secret_expires_at > now() THEN c.previous_secret END
+SELECT c.id::text, c.account_id::text, c.source, c.secret,
+       CASE WHEN c.previous_secret_expires_at > now() THEN c.previous_secret END
 FROM channels c JOIN accounts a ON a.id = c.account_id
 WHERE c.id = ANY(CAST(:channels AS uuid[])) AND a.disabled_at IS NULL
 """),

@@ -125,9 +125,11 @@ def test_an_outage_of_the_broker_is_waited_for_and_costs_no_old_ticks(server: Re
 def test_the_first_tick_of_a_new_fleet_comes_at_once(server: RedisServer) -> None:
     pause = Beat(server.client, SCHEDULE).look()
     assert 0 < pause <= 10.01
-    payload = json.loads(server.client.lindex(MAINTENANCE, 0) or b"")
-    assert payload["headers"]["task"] == "cache.warm"
-    assert payload["headers"]["id"] == tick_id("cache.warm", json.loads(payload["body"])[0][0])
+    payloads = [json.loads(payload) for payload in reversed(server.client.lrange(MAINTENANCE, 0, -1))]
+    assert [payload["headers"]["task"] for payload in payloads] == ["cache.warm", "store.prune"]
+    for payload in payloads:
+        (due_ms,) = json.loads(payload["body"])[0]
+        assert payload["headers"]["id"] == tick_id(payload["headers"]["task"], due_ms)
 
 
 def test_beat_in_the_foreground_sends_the_schedule_and_ends_at_once(clean: RunningStack) -> None:

@@ -193,7 +193,7 @@ def test_beats_tick_is_run_by_a_worker_and_one_that_comes_again_is_skipped(clean
         Celery("test", broker=clean.broker_url, set_as_current=False) as client,
     ):
         Beat(broker, SCHEDULE).look()
-        again = broker.lindex("maintenance", 0)
+        again = broker.lindex("maintenance", -1)
         worker = worker_node("w1", clean.environment, client)
         try:
             eventually("it has warmed", lambda: "cache warmed" in worker.container.logs())
