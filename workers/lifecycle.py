@@ -10,9 +10,9 @@ import psutil
 from celery import signals
 
 from shared import log
+from shared.cache.tiers import close_tiers, drop_inherited_tiers
 from shared.db.engine import close_engine, drop_inherited_engine, use
 from shared.db.pool import Role
-from shared.cache.tiers import close_tiers, drop_inherited_tiers
 from shared.metrics import forget_process
 from shared.settings import settings
 

@@ -1,7 +1,7 @@
 """The two look-ups that every request needs, cached: what channel is that, whose API key is this.
 
-Changes to accounts and channels say so in their own transactions (`shared.store.accounts`, `shared.store.channels`). They are read
-from the primary: a replica that is behind would bring back, right after a change, what the change took away.
+Changes to accounts and channels say so in their own transactions (`shared.store.accounts`, `shared.store.channels`). They are
+read from the primary: a replica that is behind would bring back, right after a change, what the change took away.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
