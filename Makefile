@@ -52,7 +52,8 @@ format: .venv/dev  ## let ruff rewrite what it can
 lock: .venv/tools  ## resolve the dependencies anew into requirements/*.txt
 	@$(COMPILE) requirements/install.in -o requirements/install.txt
 	@$(COMPILE) pyproject.toml -o requirements/runtime.txt
-	@$(COMPILE) --extra dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) --extra otel -c requirements/runtime.txt pyproject.toml -o requirements/otel.txt
+	@$(COMPILE) --extra otel --extra dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
 
 clean:  ## remove the installation; data in .headrace/ stays
 	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -69,6 +70,10 @@ COMPILE = $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 -
 .venv/runtime: .venv/tools requirements/runtime.txt pyproject.toml
 	@$(BIN)/uv pip install --require-hashes -r requirements/runtime.txt
 	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/otel: .venv/runtime requirements/otel.txt  ## what HEADRACE_OTLP_URL needs, beside the runtime
+	@$(BIN)/uv pip install --require-hashes -r requirements/otel.txt
 	@touch $@
 
 .venv/dev: .venv/runtime requirements/dev.txt

@@ -14,6 +14,7 @@ import orjson
 from uuid_utils import uuid4
 
 from shared.topology import kind_of_task, lane_queue
+from shared.tracing import TRACEPARENT, traceparent
 
 ACCEPTED_AT = "headrace_accepted_at"
 """Header: wall-clock seconds when the edge took the message."""
@@ -58,11 +59,13 @@ def envelope(task: str, argument: bytes, *, lane: int, accepted_at: float, via: 
 
 
 def stamp(accepted_at: float, eta: str = "") -> bytes:
-    """The part of an envelope that says when it was taken and, for a delayed one, when it is due (RFC 3339).
+    """The part of an envelope that says when it was taken, for a delayed one when it is due (RFC 3339), and its trace.
 
     A null `eta` is written out, because the transport hands over what has one without decoding it.
     """
-    return b'%b,"eta":%b' % (orjson.dumps(accepted_at), orjson.dumps(eta or None))
+    times = b'%b,"eta":%b' % (orjson.dumps(accepted_at), orjson.dumps(eta or None))
+    carried = traceparent()
+    return times + f',"{TRACEPARENT}":"{carried}"'.encode() if carried else times
 
 
 def fill(form: Mould, argument: bytes, times: bytes, task_id: bytes) -> bytes:

@@ -1,16 +1,22 @@
 """Every metric, in one place. Prometheus text; names and labels are promises (README, "Metrics").
 
 A process of a fleet shares its counters through files in `metrics_dir` (prometheus-client's multiprocess mode), so that a
-scrape of any of them, or of the exporter, shows them all; without that directory each process counts for itself.
+scrape of any of them, or of the exporter, shows them all; without that directory each process counts for itself. With
+`HEADRACE_METRICS=off` nothing is counted (docs/decisions/0013-metrics-and-alerts.md).
 """
 
 import os
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from shared import metric_files
 from shared.settings import settings
+from shared.silent_metric import SilentMetric
 
 # prometheus-client decides at import, once, whether counters live in files.
 if settings().metrics_dir:
@@ -26,6 +32,9 @@ from prometheus_client import (
 )
 from prometheus_client import Gauge as Gauge  # noqa: PLC0414 - says that others may import it from here
 from prometheus_client.mmap_dict import MmapedDict
+
+if not settings().metrics:
+    Counter = Gauge = Histogram = SilentMetric  # type: ignore[assignment,misc]
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 """Of `exposition`. From here, because nobody may import prometheus-client before this module has set it up."""
@@ -55,7 +64,7 @@ REPEATED_QUERIES = Counter("headrace_db_repeated_queries_total", "Runs of one st
 BATCH_STATEMENTS = Histogram(
     "headrace_db_batch_statements", "Statements that one batch ran.", ["task"], buckets=(1, 2, 5, 10, 20, 50, 100, 1000)
 )
-PRUNED = Counter("headrace_pruned_messages_total", "Messages deleted because of their age.")
+PRUNED = Counter("headrace_pruned_rows_total", "Rows deleted because of their age.", ["table"])
 
 # Each has a label, also where one value is all there is: an unlabelled metric would leave a file of every command line tool.
 DB_POOL_CONNECTIONS = Gauge(
@@ -111,6 +120,20 @@ CACHE_EVICTIONS = Counter("headrace_cache_evictions_total", "Entries that others
 CACHE_INVALIDATIONS = Counter("headrace_cache_invalidations_total", "Invalidations that reached a process.", ["cache"])
 CACHE_ENTRIES = Gauge("headrace_cache_entries", "Entries in the processes.", ["cache"], multiprocess_mode="livesum")
 CACHE_BYTES = Gauge("headrace_cache_bytes", "Bytes of these, as encoded.", ["cache"], multiprocess_mode="livesum")
+
+
+def observe_all(histogram: Any, values: Sequence[float]) -> None:
+    """``histogram.observe`` for each of ``values``, at the price of one: a batch has hundreds.
+
+    Args:
+        histogram: one without labels, or what `labels` gave.
+    """
+    if isinstance(histogram, SilentMetric) or not values:
+        return
+    # prometheus-client keeps a count for each bucket, not added up; a test holds this to what `observe` does.
+    histogram._sum.inc(sum(values))
+    for bucket, count in Tally(bisect_left(histogram._upper_bounds, value) for value in values).items():
+        histogram._buckets[bucket].inc(count)
 
 
 def exposition() -> bytes:

@@ -61,7 +61,17 @@ class Settings(BaseSettings):
     exporter_port: int = Field(8081, ge=1, le=65535, description="port of the exporter")
     flower_port: int = Field(5555, ge=1, le=65535, description="port of Flower")
     flower_password: str = Field("", description="basic-auth password of Flower's user `headrace`")
+    log_format: str = Field(
+        "auto", pattern="^(auto|json|text)$", description="auto: text on a terminal, JSON lines everywhere else"
+    )
+    metrics: bool = Field(True, description="count at all; `off` is for measuring what counting costs")
     metrics_dir: str = Field("", description="directory where processes of one machine share counters; empty: each on its own")
+    otlp_url: str = Field(
+        "", pattern="^(https?://.+)?$", description="collector's OTLP/HTTP base, such as http://host:4318; empty: no tracing"
+    )
+    trace_ratio: float = Field(
+        0.01, ge=0, le=1, description="share of requests traced when the caller does not say; a span costs about 50 us"
+    )
     ready_file: str = Field("", description="file a worker touches once it consumes; for supervisors")
 
     task_modules: str = Field("", description="modules with batch tasks of your own, comma-separated; a worker imports them")

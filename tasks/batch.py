@@ -11,6 +11,7 @@ acknowledgement always follows the effect. An error of a dependency is reported 
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple, cast, get_args
 
 from celery import Task
@@ -20,7 +21,9 @@ from shared.clock import monotonic_seconds, wall_seconds
 from shared.db import query_guard
 from shared.db.outage import is_outage
 from shared.errors import HeadraceError
+from shared.log import bound
 from shared.outcome import DeadLetter, Done, Outcome
+from shared.tracing import batch_span
 from tasks import burial, measure
 from tasks.fault import describe
 from tasks.member import Member, Wire, opened
@@ -29,10 +32,11 @@ __all__ = ["BatchTask", "Member", "all_done", "batch_task", "run"]
 
 
 class Settled(NamedTuple):
-    """A batch whose effect is committed: an outcome a member, and how long it ran."""
+    """A batch whose effect is committed: an outcome a member, how long it ran, and its trace's id, if it has one."""
 
     outcomes: list[Outcome]
     seconds: float
+    trace_id: str | None = None
 
 
 class Failed(NamedTuple):
@@ -57,30 +61,43 @@ def batch_task(name: str) -> Callable[[Handler], BatchTask]:
     return cast(Callable[[Handler], BatchTask], app.task(name=name, base=BatchTask))
 
 
-def run(wires: list[Wire], worker: str) -> Settled | Failed:
+def run(wires: list[Wire], worker: str, batch_id: str = "") -> Settled | Failed:
     """In a child: handle ``wires``, bury what is to be given up, and report. Never raises: an exception says nothing
-    of which message is to blame, and might carry its text."""
+    of which message is to blame, and might carry its text. What is logged meanwhile names the batch."""
     started = monotonic_seconds()
     try:
-        members, outcomes = _handle(wires)
-        burial.bury(members, outcomes, worker)
+        members, faults = _open(wires)
+        with bound(batch=batch_id), _traced(members) as trace_id:
+            outcomes = _handle(members, faults)
+            burial.bury(members, outcomes, worker)
     except Exception as error:  # noqa: BLE001 - whatever a handler raises is the batch's failure, never the child's
         return Failed(describe(error), outage=is_outage(error))
     now = wall_seconds()
     done = (member for member, outcome in zip(members, outcomes, strict=True) if isinstance(outcome, Done))
     measure.committed((member.via, now - member.received_at) for member in done)
-    return Settled(outcomes, monotonic_seconds() - started)
+    return Settled(outcomes, monotonic_seconds() - started, trace_id)
 
 
-def _handle(wires: list[Wire]) -> tuple[list[Member], list[Outcome]]:
-    members: list[Member] = []
-    outcomes: list[Outcome] = all_done(len(wires))
-    places_of: dict[str, list[int]] = {}
-    for place, wire in enumerate(wires):
+def _open(wires: list[Wire]) -> tuple[list[Member], list[str]]:
+    members, faults = [], []
+    for wire in wires:
         member, fault = opened(wire)
-        members.append(member)
         if not fault and not isinstance(app.tasks.get(member.task), BatchTask):
             fault = f"there is no batch task {member.task[:100]!r}"
+        members.append(member)
+        faults.append(fault)
+    return members, faults
+
+
+def _traced(members: list[Member]) -> AbstractContextManager[str | None]:
+    size = {"messaging.batch.message_count": len(members)}
+    return batch_span(members[0].task, ((member.headers, member.wire.claimed_at) for member in members), **size)
+
+
+def _handle(members: list[Member], faults: list[str]) -> list[Outcome]:
+    outcomes: list[Outcome] = all_done(len(members))
+    places_of: dict[str, list[int]] = {}
+    for place, (member, fault) in enumerate(zip(members, faults, strict=True)):
         if fault:
             outcomes[place] = DeadLetter(fault)
         else:
@@ -88,7 +105,7 @@ def _handle(wires: list[Wire]) -> tuple[list[Member], list[Outcome]]:
     for task, places in places_of.items():
         for place, outcome in zip(places, _run(task, [members[place] for place in places]), strict=True):
             outcomes[place] = outcome
-    return members, outcomes
+    return outcomes
 
 
 def _run(task: str, members: list[Member]) -> Sequence[Outcome]:

@@ -129,7 +129,7 @@ class Collector:
         flight.take_off()
         self._consumer.pool.apply_async(
             run,
-            ([pending.wire() for pending in batch], self._consumer.hostname),
+            ([pending.wire() for pending in batch], self._consumer.hostname, flight.id),
             callback=landed,
             error_callback=lambda failure: landed(None, describe(failure.exception)),
             accept_callback=flight.on_accepted,
@@ -151,10 +151,10 @@ class Collector:
                 slot.running = False
             elif answer and answer.outage:
                 pause = slot.outage(batch, now)
-                log.warning("dependency out, batch waits", task=flight.name, size=len(batch), pause=pause, reason=reason)
+                log.warning("dependency out, batch waits", **flight.ids(), pause=pause, reason=reason)
             else:
                 slot.failed(batch, reason, now, wall_seconds(), lost=answer is None)
-                log.warning("batch failed, halved", task=flight.name, size=len(batch), reason=reason)
+                log.warning("batch failed, halved", **flight.ids(), reason=reason)
         self._flush_soon()
 
     def _settle(self, flight: Flight, answer: Settled, now: float) -> Counter[str]:
@@ -173,12 +173,16 @@ class Collector:
                 pending.channel.delay(pending.token, outcome.after)
             flight.members[0].channel.settle(done)
         except self._consumer.connection_errors as error:  # the event loop meets it next, and begins anew
-            log.warning("batch not settled, it comes again", task=flight.name, error=type(error).__name__)
+            log.warning("batch not settled, it comes again", **flight.ids(), error=type(error).__name__)
         if retries:
             flight.slot.retried(retries, now, wall_seconds())
         counts = measure.settled(flight.kind, answer.outcomes, answer.seconds)
-        log.info("batch settled", task=flight.name, size=len(flight.members), seconds=round(answer.seconds, 4), **counts)
+        log.info("batch settled", **flight.ids(), seconds=round(answer.seconds, 4), **counts, **_named(answer.trace_id))
         return counts
+
+
+def _named(trace_id: str | None) -> dict[str, str]:
+    return {"trace_id": trace_id} if trace_id else {}
 
 
 def _log_timeout(*, soft: bool, timeout: float) -> None:

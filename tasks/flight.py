@@ -12,7 +12,7 @@ from uuid import uuid4
 from celery.worker import state
 
 from shared.clock import wall_seconds
-from shared.topology import TASK_OF_KIND
+from shared.topology import TASK_OF_KIND, lane_number
 from tasks.slot import Pending, Slot
 
 
@@ -64,6 +64,12 @@ class Flight:
         """It had none; its messages run again."""
         state.task_ready(self)
         self._event("task-failed", exception=reason, traceback="")
+
+    def ids(self) -> dict[str, Any]:
+        """What a log line says of it; ``lanes`` as ``03 19``, the kind's plain queue as ``-``."""
+        lanes = sorted({lane_number(member.queue) for member in self.members}, key=lambda lane: -1 if lane is None else lane)
+        named = " ".join("-" if lane is None else f"{lane:02d}" for lane in lanes)
+        return {"batch": self.id, "task": self.name, "queue": self.kind, "lanes": named, "size": len(self.members)}
 
     def info(self, safe: bool = False) -> dict[str, Any]:
         """What ``celery inspect`` shows: sizes and places, never a message."""

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from shared.metrics import BATCH_SECONDS, BATCH_SIZE, END_TO_END_SECONDS, MESSAGES
+from shared.metrics import BATCH_SECONDS, BATCH_SIZE, END_TO_END_SECONDS, MESSAGES, observe_all
 from shared.outcome import DeadLetter, Discard, Done, Outcome, Retry
 
 LABELS: dict[type, str] = {Done: "done", Retry: "retry", Discard: "discarded", DeadLetter: "dead_letter"}
@@ -24,5 +24,8 @@ def settled(kind: str, outcomes: Iterable[Outcome], seconds: float) -> Counter[s
 
 def committed(ages: Iterable[tuple[str, float]]) -> None:
     """Record for each message that is done its way in and the seconds from accepted to committed."""
-    for via, seconds in ages:
-        END_TO_END_SECONDS.labels(via if via in VIAS else "celery").observe(max(0.0, seconds))
+    seconds: dict[str, list[float]] = {}
+    for via, age in ages:
+        seconds.setdefault(via if via in VIAS else "celery", []).append(max(0.0, age))
+    for via, values in seconds.items():
+        observe_all(END_TO_END_SECONDS.labels(via), values)

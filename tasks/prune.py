@@ -36,7 +36,7 @@ def pruned(*, days: int, rows: int = retention.ROWS_AT_ONCE, seconds_max: float 
         step = partial(retention.prune, days=days, after=after, rows=rows)
         batch = transact(step)
         gone, after = gone + batch.gone, batch.next_after
-        PRUNED.inc(batch.gone)
+        PRUNED.labels("messages").inc(batch.gone)
     if gone:
         logger.info("messages pruned", messages=gone, days=days, more=after is not None)
     return gone

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from shared.db.pool import TOOL
 from shared.settings import PREFIX, Settings
-from workers.exporter import EXPORTER
+from workers.exporter.database import EXPORTER
 from workers.lifecycle import CHILD
 
 TOOLS = 3

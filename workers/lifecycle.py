@@ -9,8 +9,8 @@ from typing import Any
 import psutil
 from celery import signals
 
-from shared import log
 from shared.cache.tiers import close_tiers, drop_inherited_tiers
+from shared import log, tracing
 from shared.db.engine import close_engine, drop_inherited_engine, use
 from shared.db.pool import Role
 from shared.metrics import forget_process
@@ -32,11 +32,13 @@ def _open_child(**_: Any) -> None:
     drop_inherited_engine()
     drop_inherited_tiers()
     use(CHILD)
+    tracing.configure("worker")
 
 
 @signals.worker_process_shutdown.connect
 def _close_child(pid: int | None = None, **_: Any) -> None:
     close_tiers()
+    tracing.close()
     close_engine()
     forget_process(pid or os.getpid())
 

@@ -5,14 +5,14 @@ A queue is four plain lists, one a priority; what is taken and not settled stand
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, cast
 
 import orjson
 import redis
 
 from shared.broker import keys
-from shared.clock import wall_seconds
+from shared.clock import monotonic_seconds, wall_seconds
 from shared.envelope import ACCEPTED_AT
 from shared.topology import kind_of
 
@@ -23,7 +23,8 @@ class QueueState(NamedTuple):
     Args:
         depth: messages that wait.
         in_flight: messages that a worker holds.
-        oldest_age_seconds: since the edge accepted the one that waits longest; None when nothing waits or it does not say.
+        oldest_age_seconds: since the edge accepted the one that waits longest, or since it was seen to wait; None when nothing
+            waits or nobody knows.
     """
 
     name: str
@@ -32,26 +33,41 @@ class QueueState(NamedTuple):
     oldest_age_seconds: float | None
 
 
-def depths(broker: redis.Redis, queues: Sequence[str]) -> list[QueueState]:
-    """The state of each of ``queues``. Raises redis.RedisError when the broker does not answer."""
+class Watch(Protocol):
+    """Knows since when messages wait that do not say so: `workers.exporter.marks`."""
+
+    def ages(self, broker: redis.Redis, lists: Iterable[str], now: float, /) -> Mapping[str, float]: ...
+
+
+def depths(broker: redis.Redis, queues: Sequence[str], watch: Watch | None = None) -> list[QueueState]:
+    """The state of each of ``queues``. Raises redis.RedisError when the broker does not answer.
+
+    Args:
+        watch: asked for the ages that the messages do not tell.
+    """
     consumers = cast("list[bytes]", broker.zrange(keys.CONSUMERS, 0, -1))
+    lists = [name for queue in queues for name in keys.lists_of(queue)]
     pipeline = broker.pipeline(transaction=False)
-    for queue in queues:
-        for name in keys.lists_of(queue):
-            pipeline.llen(name)
-            pipeline.lindex(name, -1)
+    for name in lists:
+        pipeline.llen(name)
+        pipeline.lindex(name, -1)
     for consumer in consumers:
         pipeline.hkeys(keys.CLAIMS + consumer.decode())
     answers = pipeline.execute()
-    width = 2 * len(keys.PRIORITY_STEPS)
-    tokens = answers[len(queues) * width :]
-    in_flight = Counter(keys.queue_of(token.decode()) for each in tokens for token in each)
-    now, states = wall_seconds(), []
-    for index, queue in enumerate(queues):
-        mine = answers[index * width : (index + 1) * width]
-        ages = [age for last in mine[1::2] if (age := _age(last, now)) is not None]
-        states.append(QueueState(queue, sum(mine[::2]), in_flight[queue], max(ages, default=None)))
-    return states
+    now = wall_seconds()
+    lengths = dict(zip(lists, answers[: 2 * len(lists) : 2], strict=True))
+    ages = {name: _age(last, now) for name, last in zip(lists, answers[1 : 2 * len(lists) : 2], strict=True) if last}
+    if watch is not None:
+        silent = [name for name, age in ages.items() if age is None]
+        ages |= watch.ages(broker, silent, monotonic_seconds())
+    in_flight = Counter(keys.queue_of(token.decode()) for tokens in answers[2 * len(lists) :] for token in tokens)
+    return [_state(queue, lengths, in_flight[queue], ages) for queue in queues]
+
+
+def _state(queue: str, lengths: Mapping[str, int], in_flight: int, ages: Mapping[str, float | None]) -> QueueState:
+    mine = keys.lists_of(queue)
+    known = [age for name in mine if (age := ages.get(name)) is not None]
+    return QueueState(queue, sum(lengths[name] for name in mine), in_flight, max(known, default=None))
 
 
 def by_kind(states: Iterable[QueueState]) -> list[QueueState]:
@@ -66,10 +82,10 @@ def by_kind(states: Iterable[QueueState]) -> list[QueueState]:
     return sums
 
 
-def _age(message: bytes | None, now: float) -> float | None:
+def _age(message: bytes, now: float) -> float | None:
     # Anything may stand in a list: a stock client's message has no time, and garbage has no headers.
     try:
-        accepted_at: Any = orjson.loads(message or b"")["headers"][ACCEPTED_AT]
+        accepted_at: Any = orjson.loads(message)["headers"][ACCEPTED_AT]
         return round(max(0.0, now - float(accepted_at)), 3)
     except (ValueError, TypeError, LookupError):
         return None

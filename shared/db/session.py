@@ -23,6 +23,7 @@ from shared.db.replica import Replica
 from shared.errors import Raced as Raced  # noqa: PLC0414 - beside the sessions that raise it
 from shared.metrics import DB_READS, DB_RERUNS
 from shared.retry import jittered
+from shared.tracing import span
 
 T = TypeVar("T")
 
@@ -82,7 +83,7 @@ def fetch(query: Callable[[ReadSession], T], *, fresh: bool = False) -> T:
 @contextmanager
 def write_session() -> Iterator[WriteSession]:
     """A transaction: committed when the block ends, rolled back when it raises."""
-    with WriteSession(engine(), autoflush=False, expire_on_commit=False) as session, session.begin():
+    with WriteSession(engine(), autoflush=False, expire_on_commit=False) as session, span("transaction"), session.begin():
         yield session
 
 
@@ -101,7 +102,7 @@ def transact(work: Callable[[WriteSession], T], *, idempotent: bool = False) -> 
         runs += 1
         committing = False
         try:
-            with WriteSession(engine(), autoflush=False, expire_on_commit=False) as session:
+            with WriteSession(engine(), autoflush=False, expire_on_commit=False) as session, span("transaction"):
                 result = work(session)
                 committing = True
                 session.commit()

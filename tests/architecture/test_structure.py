@@ -124,6 +124,13 @@ def test_prometheus_client_is_imported_through_our_metrics_which_set_it_up_first
     assert importing == {"shared/metrics.py"}
 
 
+def test_opentelemetry_is_touched_in_one_place_which_is_loaded_only_when_tracing_is_on() -> None:
+    words = ("import opentelemetry", "from opentelemetry")
+    assert [named(path) for path in SOURCES if any(word in path.read_text() for word in words)] == ["shared/otel.py"]
+    loading = ("\nfrom shared.otel", "\nimport shared.otel")
+    assert [named(path) for path in SOURCES if any(word in path.read_text() for word in loading)] == []
+
+
 def test_nothing_pickles() -> None:
     words = ("import pickle", "from pickle", '"pickle"', "'pickle'")
     assert [named(path) for path in SOURCES if any(word in path.read_text() for word in words)] == []

@@ -14,18 +14,21 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.exc import OperationalError
 
+from shared.broker.claims import Claims
+from shared.broker.keys import REFUSED
 from shared.db.session import transact
 from shared.metrics import exposition
 from shared.producer import Producer
-from shared.redis_client import connect
+from shared.settings import Settings
 from shared.store import dead_letters
 from shared.store.dead_letters import Letter
 from tests.conftest import RunningStack
 from tests.factory import message, queued
 from tests.foreground import foreground, status
 from tests.waiting import eventually
-from workers import exporter as module
-from workers.exporter import Exporter
+from workers.exporter import database as module
+from workers.exporter.all_sources import all_sources
+from workers.exporter.loop import Exporter
 from workers.local import ports
 
 Samples = dict[tuple[str, str], float]
@@ -55,6 +58,11 @@ def door(clean: RunningStack, broker: redis.Redis) -> Iterator[Door]:
     door.shut()
 
 
+def exporter_of(url: str) -> Exporter:
+    """As `headrace exporter` makes it, but for its way into the broker."""
+    return Exporter(all_sources(Settings(broker_url=url)))
+
+
 def parsed(text: bytes) -> Samples:
     families = text_string_to_metric_families(text.decode())
     return {
@@ -69,7 +77,7 @@ def scraped(url: str) -> Samples:
 
 
 def test_gauges_follow_what_waits_and_what_was_given_up_on(door: Door, producer: Producer) -> None:
-    exporter = Exporter(connect(door.url, timeout=5))
+    exporter = exporter_of(door.url)
     producer.publish([queued("a", message("m-1")), queued("a", message("m-2"))])
     letter = Letter("of.another.version", "webhooks.store", "t-1", None, None, "test", [], {}, b"")
     transact(lambda session: dead_letters.bury(session, [letter]))
@@ -85,16 +93,86 @@ def test_gauges_follow_what_waits_and_what_was_given_up_on(door: Door, producer:
     assert parsed(exposition())["headrace_dead_letters", "of.another.version"] == 0
 
 
-def test_an_age_that_no_message_tells_is_unknown_and_not_zero(door: Door, broker: redis.Redis) -> None:
-    broker.lpush("messages", "garbage")
-    Exporter(connect(door.url, timeout=5)).refresh()
+def test_an_age_that_no_message_tells_is_counted_from_when_it_was_first_seen(
+    door: Door, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter = exporter_of(door.url)
+    now = 1_000.0
+    monkeypatch.setattr("workers.queues.monotonic_seconds", lambda: now)
+    broker.lpush("messages", "a stock client's", "another")
+    exporter.refresh()
+    assert parsed(exposition())["headrace_queue_oldest_age_seconds", "messages"] == 0
+    now += 60
+    broker.lpush("messages", "a third")
+    exporter.refresh()
+    assert parsed(exposition())["headrace_queue_oldest_age_seconds", "messages"] == 60
+    broker.rpop("messages", 2)  # now what was seen at the second look is the oldest
+    now += 5
+    exporter.refresh()
     found = parsed(exposition())
-    assert math.isnan(found["headrace_queue_oldest_age_seconds", "messages"])
+    assert found["headrace_queue_oldest_age_seconds", "messages"] == 5
     assert found["headrace_queue_oldest_age_seconds", "webhooks"] == 0
 
 
+def test_lanes_whose_consumer_is_gone_have_no_owner(door: Door, broker: redis.Redis) -> None:
+    exporter, claims = exporter_of(door.url), Claims(broker)
+    exporter.refresh()
+    found = parsed(exposition())
+    assert (found["headrace_consumers", ""], found["headrace_lanes_without_owner", "messages"]) == (0, 33)
+    claims.join("one", 60_000, lanes=32, single_active=Settings().queues)
+    exporter.refresh()
+    found = parsed(exposition())
+    assert (found["headrace_consumers", ""], found["headrace_lanes_without_owner", "messages"]) == (1, 0)
+    claims.join("two", 1, lanes=32, single_active=Settings().queues)
+    ends = broker.zscore("headrace:consumers", "two")
+
+    def lease_is_over() -> bool:
+        seconds, micros = broker.time()
+        return seconds * 1000 + micros / 1000 > ends + 1
+
+    eventually("the second one's lease is over", lease_is_over)
+    exporter.refresh()
+    found = parsed(exposition())
+    assert found["headrace_consumers", ""] == 1
+    assert found["headrace_lanes_without_owner", "webhooks"] == 16
+    claims.reap()
+    claims.reap()
+    exporter.refresh()
+    assert parsed(exposition())["headrace_lanes_without_owner", "webhooks"] == 0
+
+
+def test_what_is_paused_set_aside_or_dangerous_is_shown(door: Door, broker: redis.Redis) -> None:
+    exporter, claims = exporter_of(door.url), Claims(broker)
+    claims.pause(["messages.03", "messages.04", "maintenance"])
+    broker.rpush(REFUSED + "webhooks.01", "garbage")
+    exporter.refresh()
+    found = parsed(exposition())
+    assert (found["headrace_queue_paused", "messages"], found["headrace_queue_paused", "maintenance"]) == (2, 1)
+    assert found["headrace_refused_messages", "webhooks"] == 1
+    assert found["headrace_redis_policy_ok", "appendfsync broker"] == 1
+    assert found["headrace_redis_memory_max_bytes", "broker"] == 2**30
+    assert 0 < found["headrace_redis_memory_bytes", "cache"] < found["headrace_redis_memory_max_bytes", "cache"]
+    assert found["headrace_db_connections", "active"] >= 1
+    assert found["headrace_db_connections_max", ""] > found["headrace_db_connections", "active"]
+    try:
+        broker.config_set("maxmemory-policy", "allkeys-lru")
+        broker.config_set("appendfsync", "everysec")
+        exporter.refresh()
+    finally:
+        broker.config_set("maxmemory-policy", "noeviction")
+        broker.config_set("appendfsync", "always")
+    found = parsed(exposition())
+    assert found["headrace_redis_policy_ok", "broker maxmemory-policy"] == 0
+    assert found["headrace_redis_policy_ok", "appendfsync broker"] == 0
+    claims.resume(["messages.03"])
+    exporter.refresh()
+    found = parsed(exposition())
+    assert found["headrace_queue_paused", "messages"] == 1
+    assert found["headrace_redis_policy_ok", "broker maxmemory-policy"] == 1
+
+
 def test_a_server_that_is_away_is_a_gap_and_not_an_old_value(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    exporter = Exporter(connect(door.url, timeout=5))
+    exporter = exporter_of(door.url)
     exporter.refresh()
     door.shut()
     exporter.refresh()

@@ -20,18 +20,18 @@ FLOWER_TASKS_MAX = 5_000
 def exporter() -> None:
     """The Prometheus exporter in the foreground: /metrics of the queues and of every process that shares our counters."""
     from shared.db.engine import use  # noqa: PLC0415
-    from shared.redis_client import connect  # noqa: PLC0415
-    from workers.exporter import EXPORTER, Exporter  # noqa: PLC0415
+    from workers.exporter.all_sources import all_sources  # noqa: PLC0415
+    from workers.exporter.database import EXPORTER  # noqa: PLC0415
+    from workers.exporter.loop import Exporter  # noqa: PLC0415
 
     log.configure("exporter")
     use(EXPORTER)
     config = settings()
-    broker = connect(config.required("broker_url"), timeout=config.broker_timeout_seconds, master=config.broker_master)
-    config.required("database_url")
+    it = Exporter(all_sources(config))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    Exporter(broker).run(config.admin_host, config.exporter_port, stop)
+    it.run(config.admin_host, config.exporter_port, stop)
 
 
 @click.command()

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from shared.clock import monotonic_seconds
 from shared.log import get_logger
 from shared.metrics import INGRESS_SECONDS
+from shared.tracing import describe_request, request_span
 from workers.ingress import routes
 from workers.ingress.answer import Answer, Refused, problem
 from workers.ingress.edge import Edge
@@ -23,6 +24,10 @@ UNMATCHED = "unmatched"
 """Label of paths that there are not: one, or a scanner would make a time series a guess."""
 
 
+TRACED = "/v1/"
+"""Probes and scrapes are nobody's trace."""
+
+
 class App:
     """An ASGI application over an `Edge`; HTTP only."""
 
@@ -32,6 +37,17 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        method = scope["method"]
+        if not scope["path"].startswith(TRACED):
+            await self._serve(scope, receive, send)
+            return
+        with request_span(method, scope["headers"]) as span:
+            served = await self._serve(scope, receive, send)
+            if served is not None:
+                describe_request(span, method, *served)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, int] | None:
+        """The route's template and the status; None when the client went away."""
         started = monotonic_seconds()
         request = Request(scope, receive, self._edge.intake)
         template = UNMATCHED
@@ -44,11 +60,12 @@ class App:
             answer = refused.answer
             await request.discard()
         except Disconnected:
-            return
+            return None
         finally:
             request.finish()
         await _send(send, answer, head=scope["method"] == "HEAD")
         _seconds(template, answer.status).observe(monotonic_seconds() - started)
+        return template, answer.status
 
     def _route(self, scope: Scope, request: Request) -> routes.Route:
         found = routes.find(scope.get("raw_path") or quote(scope["path"]).encode())

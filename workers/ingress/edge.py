@@ -24,6 +24,7 @@ from shared.redis_client import connect
 from shared.settings import Settings
 from shared.store import channels, lookups
 from shared.topology import LANED, lane_queues
+from shared.tracing import span
 from workers.ingress import depths
 from workers.ingress.answer import Refused, unavailable
 from workers.ingress.loads import LookupUnavailable
@@ -101,7 +102,8 @@ class Edge:
     async def publish(self, account_id: str, messages: Sequence[Enqueued]) -> None:
         """Return once the broker has confirmed the account's ``messages``. Raises Refused (503)."""
         try:
-            await self._publisher.publish(messages)
+            with span("publish", **{"messaging.batch.message_count": len(messages)}):
+                await self._publisher.publish(messages)
         except Overloaded as error:
             raise unavailable("too many messages wait for the broker") from error
         except BrokerUnavailable as error:

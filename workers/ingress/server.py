@@ -14,6 +14,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+from shared import tracing
 from shared.errors import HeadraceError
 from shared.log import get_logger
 from shared.producer import Producer
@@ -49,7 +50,9 @@ def serve(settings: Settings) -> None:
         raise PortInUse(
             f"{settings.ingress_host}:{settings.ingress_port} is in use; stop what listens there or set HEADRACE_INGRESS_PORT"
         )
+    tracing.configure("ingress")
     asyncio.run(_serve(settings))
+    tracing.close()
     os._exit(0)  # everything is closed; the interpreter would still wait for a thread that waits for a dead dependency
 
 
