@@ -9,8 +9,8 @@ from typing import Any
 import psutil
 from celery import signals
 
-from shared.cache.tiers import close_tiers, drop_inherited_tiers
 from shared import log, tracing
+from shared.cache.tiers import close_tiers, drop_inherited_tiers
 from shared.db.engine import close_engine, drop_inherited_engine, use
 from shared.db.pool import Role
 from shared.metrics import forget_process
