@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps
+from celery.worker import state
 from celery.worker.consumer.tasks import Tasks
 
 from shared.broker.calls import Claim
@@ -107,6 +108,8 @@ class Collector:
         if self._stopped:
             return
         self.between_batches()
+        if state.should_stop is not None:  # the loop ends in a moment, and what waits goes back
+            return
         now = monotonic_seconds()
         for number, slot in enumerate(self._slots):
             if batch := slot.next_batch(now):

@@ -80,7 +80,7 @@ def test_a_leak_is_recycled_under_the_limit_between_batches_and_no_message_is_lo
 ) -> None:
     wanted, metrics = sized(4, 100), tmp_path / "metrics"
     metrics.mkdir()
-    environment = settings(child_growth_mb=40, worker_memory_mb=WORKER_MB, metrics_dir=metrics)
+    environment = settings(child_growth_mb=40, child_memory_mb=140, worker_memory_mb=WORKER_MB, metrics_dir=metrics)
     (worker,) = fleet.start_together("w1", kind=Watched, **environment)
     seen: set[int] = set()
     most = 0
@@ -205,14 +205,14 @@ def test_in_a_real_container_the_worker_stops_itself_and_the_kernel_kills_nothin
         limits = settings(child_growth_mb=300, child_memory_mb=300, container_percent=80, batch_messages_max=10)
         (worker,) = fleet.start_together("w1", kind=Contained, **limits)
         for _ in range(stops):
-            eventually("it exits, under load", lambda: leaks.send(10) or worker.status == "exited", within=60)
+            eventually("it exits, under load", lambda: leaks.send(10, "leaks 100000") or worker.status == "exited", within=60)
             assert worker.wait() == EXIT_MEMORY
             worker.start()
             worker.ready()
         ledger.settle(fleet.broker.client, within=60)
         assert "oom_kill 0" in (Contained.level / "memory.oom_control").read_text()
-        worker.teardown()
     finally:
+        fleet.end()
         eventually("its processes are gone", lambda: not (Contained.level / "cgroup.procs").read_text())
         Contained.level.rmdir()
     show("24", "a container nearly full", injections=stops, messages=leaks.sent, more="the kernel killed nothing")

@@ -24,6 +24,7 @@ class Pool:
         self.busy: set[int] = set()
         self.retired: list[int] = []
         self.killed: list[int] = []
+        self.aside: set[int] = set()
         self.whole = True
 
     def retire(self, pid: int) -> bool:
@@ -32,6 +33,10 @@ class Pool:
         self.retired.append(pid)
         self.whole = False
         return True
+
+    def set_aside(self, pid: int) -> None:
+        if pid not in self.busy:
+            self.aside.add(pid)
 
     def kill(self, pid: int) -> None:
         self.killed.append(pid)
@@ -87,6 +92,19 @@ def test_two_children_are_never_replaced_at_once(world: World) -> None:
     assert world.pool.retired == [SECOND], "a pause after each"
     world.measured(60, 150, 30, after=module.PAUSE_SECONDS)
     assert world.pool.retired == [SECOND, FIRST]
+
+
+def test_a_child_over_its_whole_limit_runs_no_further_batch_while_it_waits_for_its_turn(world: World) -> None:
+    world.pool.busy = {FIRST}
+    world.measured(60, 200, 210)
+    assert world.pool.retired == [SECOND]
+    assert FIRST not in world.pool.aside
+    world.pool.busy = set()
+    world.guard.between_batches()
+    assert FIRST in world.pool.aside
+    world.pool.replace(SECOND, 13)
+    world.measured(60, 200, 30)
+    assert world.pool.retired == [SECOND, FIRST], "without the pause: it idles"
 
 
 def test_growth_is_over_the_child_s_own_beginning(world: World) -> None:

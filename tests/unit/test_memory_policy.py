@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.memory.container import Container
-from workers.memory.policy import Instance, Kill, Limits, Process, Retire, Stop, decide
+from workers.memory.policy import Instance, Kill, Limits, Process, Retire, Stop, decide, spent
 
 MB = 2**20
 LIMITS = Limits(worker=512 * MB, child=192 * MB, growth=96 * MB, container=0.9)
@@ -20,9 +20,16 @@ def test_a_worker_within_its_limits_is_left_alone() -> None:
 
 
 def test_a_child_over_its_limit_is_retired_and_of_two_the_larger() -> None:
-    assert decide(instance(Process(1, 193 * MB, 190 * MB), WELL[1]), LIMITS, replacing=False) == Retire(1, "child_memory")
-    both = (Process(1, 193 * MB, 190 * MB), Process(2, 194 * MB, 190 * MB))
+    assert decide(instance(Process(1, 193 * MB, 150 * MB), WELL[1]), LIMITS, replacing=False) == Retire(1, "child_memory")
+    both = (Process(1, 193 * MB, 150 * MB), Process(2, 194 * MB, 150 * MB))
     assert decide(instance(*both), LIMITS, replacing=False) == Retire(2, "child_memory")
+
+
+def test_a_child_that_begins_over_its_limit_still_runs_batches() -> None:
+    small = LIMITS._replace(child=20 * MB)
+    assert decide(instance(Process(1, 31 * MB, 30 * MB)), small, replacing=False) is None
+    assert spent(instance(Process(1, 31 * MB, 30 * MB)), small) == []
+    assert spent(instance(Process(1, 40 * MB, 30 * MB)), small) == [1]
 
 
 def test_a_child_that_grew_is_retired_long_before_its_limit() -> None:
@@ -90,4 +97,5 @@ def test_whatever_is_measured_the_action_is_one_that_helps(
     elif isinstance(action, Stop):
         assert it.grown > 0 or it.parent.grown > 0
     elif not replacing:
-        assert all(child.pss <= LIMITS.child and child.grown <= LIMITS.growth for child in children)
+        assert all(child.grown <= LIMITS.growth for child in children)
+        assert spent(it, LIMITS) == []

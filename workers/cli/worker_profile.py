@@ -28,7 +28,8 @@ POLL_SECONDS = 0.1
 def worker_profile(pid: int | None, seconds: int, data_dir: Path | None, as_json: bool) -> None:
     """Which lines and types make a worker's process grow.
 
-    Traces every allocation of one process while it works, and compares its memory near the beginning with the end. The
+    Traces every allocation of one process while it works, and compares its memory in the middle with the end: what only fills
+    up at first is no growth. A worker's parent remembers each batch for a minute, so watch it for 150 seconds or more. The
     process is two to three times slower meanwhile. The report holds places, types and counts, never a message.
 
     Without this command: `kill -USR2 PID`, wait, `kill -USR2 PID`; the report is profiles/worker-profile-PID.json in the data

@@ -37,13 +37,18 @@ class Children:
         up: int = len(self._pool._all_inqueues)
         return up >= int(self._pool._processes)
 
+    def set_aside(self, pid: int) -> None:
+        """Give a child no more batches, if it is idle; else ask again."""
+        process, _ = self._pool._process_by_pid(pid)
+        if process is not None and self._is_idle(process):
+            self._pool._busy_workers.add(process.inqW_fd)
+
     def retire(self, pid: int) -> bool:
         """End a child if it is idle; whether it is."""
-        pool = self._pool
-        process, _ = pool._process_by_pid(pid)
-        if process is None or not self._is_idle(pool, process):
+        process, _ = self._pool._process_by_pid(pid)
+        if process is None or not self._is_idle(process):
             return False
-        pool._busy_workers.add(process.inqW_fd)
+        self._pool._busy_workers.add(process.inqW_fd)
         with suppress(ProcessLookupError):
             os.kill(pid, RETIRE_SIGNAL)
         return True
@@ -58,8 +63,12 @@ class Children:
     def _pool(self) -> Any:
         return self._task_pool._pool
 
-    @staticmethod
-    def _is_idle(pool: Any, process: Any) -> bool:
-        written_to = process.inqW_fd
-        up = written_to in pool._all_inqueues
-        return up and written_to not in pool._busy_workers and written_to not in pool._active_writes
+    def _is_idle(self, process: Any) -> bool:
+        """It is up, and no batch is with it or on its way to it. Not by the pool's list of the busy, where one set aside stands,
+        and which a lost connection clears."""
+        pool = self._pool
+        if process.inqW_fd not in pool._all_inqueues or process.inqW_fd in pool._active_writes:
+            return False
+        return not any(
+            process in (job._write_to, job._scheduled_for) or process.pid in job.worker_pids() for job in pool._cache.values()
+        )

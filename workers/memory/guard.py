@@ -1,7 +1,7 @@
 """The memory guard of a worker: looks at every reading, acts on what the policy says, shows it all as metrics.
 
 It runs on the worker's event loop, in its thread: once a second (`look`), and whenever the collector is about to start batches
-(`between_batches`), which is when a child that is due can be found idle under full load.
+(`between_batches`): memory grows by batches, and under full load that is when a child can be found idle.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from shared.settings import Settings, settings
 from tasks.collector import CollectorStep
 from workers.memory.children import Children
 from workers.memory.ledger import Ledger
-from workers.memory.policy import Action, Kill, Limits, Retire, Stop, decide
+from workers.memory.policy import Action, Kill, Limits, Retire, Stop, decide, spent
 from workers.memory.sampler import Reading, Sampler
 
 LOOK_SECONDS = 1.0
@@ -29,8 +29,8 @@ EXIT_MEMORY = 75
 RETIRE_SECONDS_MAX = 10.0
 """Until a child that was told to end is killed; it has nothing to do but to close its connections."""
 PAUSE_SECONDS = 2.0
-"""Between two replacements. A fork and a first connection take some 0.2 s of a core, so a child whose limit is less than it needs
-costs a tenth of one, and not all of it."""
+"""Between two replacements, unless a child idles over its limit. A fork and a first connection take some 0.2 s of a core, so a
+child whose limit is less than it needs costs a tenth of one, and not all of it."""
 YOUNG_SECONDS = 60.0
 """A child over its limits sooner than this is no slow leak, and the operator is told."""
 
@@ -65,6 +65,7 @@ class Guard:
         self._worker = worker
         self._ledger = Ledger(pid)
         self._due: Retire | None = None
+        self._spent: list[int] = []
         self._leaving: tuple[int, float] | None = None  # a child told to end, and when
         self._paused_until = 0.0
         self._seen: Reading | None = None
@@ -86,12 +87,22 @@ class Guard:
         self._show(reading, places)
         instance = self._ledger.instance(reading)
         if instance is not None:
-            replacing = self._leaving is not None or not self._children.whole or now < self._paused_until
+            self._spent = spent(instance, self._limits)
+            pausing = now < self._paused_until and not self._spent
+            replacing = self._leaving is not None or not self._children.whole or pausing
             self._act(decide(instance, self._limits, replacing=replacing), now)
-        self.between_batches()
+        self._retire_who_is_due()
 
     def between_batches(self) -> None:
-        """Replace the child that is due, if it is idle now."""
+        """Look, if there is anything new to see, and replace the child that is due, if it is idle now."""
+        if self._sampler.latest is not self._seen:
+            self.look()
+        else:
+            self._retire_who_is_due()
+
+    def _retire_who_is_due(self) -> None:
+        for pid in self._spent:
+            self._children.set_aside(pid)
         due = self._due
         if due is None or self._stopping:
             return

@@ -13,6 +13,8 @@ from workers.memory.container import Container
 GIVES_BACK = 0.25
 """A restart must give back this part of the limit, or it would only be repeated: others fill the container, or the limit is less
 than a worker needs. More than the caches of a new worker soon take again."""
+WORKS_BYTES = 8 << 20
+"""A child may grow by this, whatever its limit: with one that is less than it begins with, it would never run a batch."""
 PAYS = 0.1
 """The same of one child: replacing it costs less, and no batch."""
 CONTAINER_EARLY = 0.1
@@ -89,6 +91,12 @@ class Stop(NamedTuple):
 Action = Retire | Kill | Stop | None
 
 
+def spent(instance: Instance, limits: Limits) -> list[int]:
+    """The children that may run no further batch: those over their limit. They wait idle for their turn to be retired, so that no
+    leak is quicker than its remedy."""
+    return [child.pid for child in instance.children if _over(child, limits)]
+
+
 def decide(instance: Instance, limits: Limits, *, replacing: bool) -> Action:
     """What to do now, or None.
 
@@ -117,9 +125,9 @@ def _stop(instance: Instance, limits: Limits) -> Stop | None:
 
 
 def _retire(instance: Instance, limits: Limits) -> Retire | None:
-    largest = max(instance.children, key=lambda child: child.pss)
-    if largest.pss > limits.child:
-        return Retire(largest.pid, "child_memory")
+    over = [child for child in instance.children if _over(child, limits)]
+    if over:
+        return Retire(max(over, key=lambda child: child.pss).pid, "child_memory")
     most = max(instance.children, key=lambda child: child.grown)
     if most.grown > limits.growth:
         return Retire(most.pid, "child_growth")
@@ -129,3 +137,7 @@ def _retire(instance: Instance, limits: Limits) -> Retire | None:
     if container and container.fraction >= limits.container - CONTAINER_EARLY and most.grown >= PAYS * container.limit:
         return Retire(most.pid, "container")
     return None
+
+
+def _over(child: Process, limits: Limits) -> bool:
+    return child.pss > limits.child and child.grown > WORKS_BYTES

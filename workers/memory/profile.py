@@ -1,7 +1,7 @@
 """The leak detector: SIGUSR2 to a process of a worker begins a measurement, the next one ends it.
 
 While it lasts, each allocation's place is remembered (tracemalloc: the process is two to three times slower and holds more
-memory). What grew between its first seconds and its end is written to ``profiles/`` in the data directory, mode 0600, as JSON:
+memory). What grew in its second half, more or less, is written to ``profiles/`` in the data directory, mode 0600, as JSON:
 lines, types and counts, never a message. Nothing is paid for while nobody measures. `headrace worker-profile` does both signals.
 """
 
@@ -12,7 +12,7 @@ import tracemalloc
 from _thread import start_new_thread  # `threading`'s takes locks that the interrupted code may hold
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from celery import signals
@@ -25,7 +25,7 @@ from workers.memory.pss import pss_bytes
 
 SIGNAL = signal.SIGUSR2
 WARM_SECONDS = 2.0
-"""From the begin to the first picture: what is always in flight is in both then, and does not look like growth."""
+"""Until the first look: what is always in flight is in the others, too, and does not look like growth."""
 LONGEST_SECONDS = 600.0
 """A measurement that nobody ends, ends."""
 DIRECTORY = "profiles"
@@ -42,6 +42,14 @@ class Report(msgspec.Struct, frozen=True):
     traced_bytes_after: int
     lines: list[Line]
     types: list[Type]
+
+
+class Look(NamedTuple):
+    """One moment of a measurement: monotonic seconds, bytes, and what there was."""
+
+    at: float
+    pss: int
+    picture: growth.Picture
 
 
 class Profiler:
@@ -67,26 +75,32 @@ class Profiler:
         pid = os.getpid()
         tracemalloc.start(growth.FRAMES)
         try:
-            enough.wait(WARM_SECONDS)
-            began, size = monotonic_seconds(), pss_bytes(pid) or 0
-            before = growth.picture()
-            enough.wait(LONGEST_SECONDS)
-            seconds = monotonic_seconds() - began
-            after, size_after = growth.picture(), pss_bytes(pid) or 0
+            before, after = self._look(enough, pid)
         finally:
             tracemalloc.stop()
             self._enough = None  # whoever sees the report may begin another
         report = Report(
             pid,
-            round(seconds, 1),
-            size,
-            size_after,
-            before.traced_bytes,
-            after.traced_bytes,
-            growth.growing_lines(before, after, (__file__, growth.__file__)),
-            growth.growing_types(before, after),
+            round(after.at - before.at, 1),
+            before.pss,
+            after.pss,
+            before.picture.traced_bytes,
+            after.picture.traced_bytes,
+            growth.growing_lines(before.picture, after.picture, (__file__, growth.__file__)),
+            growth.growing_types(before.picture, after.picture),
         )
         write(report)
+
+    @staticmethod
+    def _look(enough: Event, pid: int) -> tuple[Look, Look]:
+        """Look after 2, 4, 8 s and so on; at the end, which nobody knows before, the last but one is nearest to the middle."""
+        earlier = latest = None
+        pause, began = WARM_SECONDS, monotonic_seconds()
+        while not enough.wait(pause) and (so_far := monotonic_seconds() - began) < LONGEST_SECONDS:
+            earlier, latest = latest, Look(monotonic_seconds(), pss_bytes(pid) or 0, growth.picture())
+            pause = min(so_far, LONGEST_SECONDS - so_far)
+        last = Look(monotonic_seconds(), pss_bytes(pid) or 0, growth.picture())
+        return earlier or latest or last, last
 
 
 def report_file(data_dir: Path, pid: int) -> Path:
