@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.chaos import report
+from tests.chaos.database import Scene, new_place
 from tests.chaos.fleet import Fleet, running_fleet
 from tests.chaos.form import LONG
 from tests.chaos.ledger import Ledger
@@ -64,6 +65,15 @@ def account(clean: RunningStack) -> str:
 @pytest.fixture
 def ledger() -> Ledger:
     return Ledger()
+
+
+@pytest.fixture
+def scene(  # noqa: PLR0917 - pytest fills them in by name
+    clean: RunningStack, broker: RedisServer, ledger: Ledger, dice: random.Random, reachable_dir: Path, tmp_path: Path
+) -> Scene:
+    """For faults of the database."""
+    (tmp_path / "metrics").mkdir()
+    return Scene(clean, broker, ledger, dice, new_place(reachable_dir, "faults"), tmp_path / "metrics")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
