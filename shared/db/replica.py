@@ -5,7 +5,8 @@ position in its log is asked first, the replica's afterwards. A replica that is 
 the last commit was. Else two upper bounds are known, and the smaller one counts: how long ago the primary was seen at a position
 that the replica has reached (our own clock), and how old the last replayed commit is (the servers' clocks, which may differ).
 
-A replica that fails is left alone for a second and tried again by the next measurement, never by a reader.
+A replica that fails opens a breaker (`headrace_breaker_state{target="replica"}`): it is left alone for a second and then tried by
+a measurement, never by a reader.
 """
 
 import math
@@ -18,6 +19,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from shared.breaker import Breaker, State
 from shared.clock import monotonic_seconds
 from shared.errors import HeadraceError
 from shared.log import get_logger
@@ -101,6 +103,7 @@ class Replica:
         self._sightings: deque[Sighting] = deque(maxlen=SIGHTINGS_MAX)
         self._measured_at = self._asked_at = -math.inf
         self._lag = math.inf
+        self._breaker = Breaker("replica", failures=1, open_seconds=MEASURE_SECONDS, clock=now)
         self._state = ""
 
     def refusal(self) -> str:
@@ -112,7 +115,7 @@ class Replica:
                 self._start(self._measure)
             except RuntimeError:  # no thread to be had: another reader tries again
                 self._busy.release()
-        if self._state == "down":
+        if self._breaker.state is not State.CLOSED:
             return "down"
         if self._now() - self._measured_at > TRUST_SECONDS:
             return "unknown"
@@ -120,12 +123,14 @@ class Replica:
 
     def failed(self, error: BaseException) -> None:
         """A reader was let down: no read goes there until a measurement has succeeded."""
-        self._asked_at = self._now()
+        self._breaker.failed()
         self._become("down", type(getattr(error, "orig", None) or error).__name__)
         DB_REPLICA_LAG_SECONDS.labels("replica").set(math.nan)
 
     def _measure(self) -> None:
         try:
+            if not self._breaker.allows():
+                return
             seen = self._see_primary()
             position, age_seconds = self._ask_replica()
             now = self._now()
@@ -133,6 +138,7 @@ class Replica:
                 self._lag = lag_seconds(self._sightings, position, age_seconds, now)
                 DB_REPLICA_LAG_SECONDS.labels("replica").set(self._lag)
             self._measured_at = now
+            self._breaker.succeeded()
             self._become("serves" if self._lag <= self._lag_seconds_max else "lags", f"{self._lag:.3g} s behind")
         except PoolTimeout:
             return  # our own threads hold all connections, which says nothing of the servers
