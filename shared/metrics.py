@@ -19,7 +19,7 @@ from shared.settings import settings
 from shared.silent_metric import SilentMetric
 
 # prometheus-client decides at import, once, whether counters live in files.
-if settings().metrics_dir:
+if settings().counts_for_fleet:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = settings().metrics_dir
 
 from prometheus_client import (
@@ -138,10 +138,10 @@ def observe_all(histogram: Any, values: Sequence[float]) -> None:
 
 def exposition() -> bytes:
     """The metrics of this process, or of all that share `metrics_dir`, as Prometheus text."""
-    if not settings().metrics_dir:
+    if not settings().counts_for_fleet:
         return generate_latest()
     registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    multiprocess.MultiProcessCollector(registry, settings().metrics_dir)  # type: ignore[no-untyped-call]
     with metric_files.held(Path(settings().metrics_dir), to_read=True):
         return generate_latest(registry)
 
@@ -149,7 +149,7 @@ def exposition() -> bytes:
 def forget_process(pid: int) -> None:
     """Drop the live gauges of a process that ended; its counters stay, for a counter never goes back."""
     if settings().metrics_dir and Path(settings().metrics_dir).is_dir():
-        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        multiprocess.mark_process_dead(pid, settings().metrics_dir)  # type: ignore[no-untyped-call]
 
 
 def fold_dead_processes() -> bool:
@@ -172,6 +172,6 @@ def recycles() -> dict[str, int]:
     if not settings().metrics_dir or not directory.is_dir():
         return {}
     with metric_files.held(directory, to_read=True):
-        families = list(multiprocess.MultiProcessCollector(None).collect())  # type: ignore[no-untyped-call]
+        families = list(multiprocess.MultiProcessCollector(None, str(directory)).collect())  # type: ignore[no-untyped-call]
     samples = [sample for family in families for sample in family.samples]
     return {each.labels["reason"]: int(each.value) for each in samples if each.name == "headrace_worker_recycles_total"}

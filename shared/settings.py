@@ -6,6 +6,7 @@ without a flag.
 """
 
 import json
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -171,6 +172,12 @@ class Settings(BaseSettings):
         cls, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource, **more: PydanticBaseSettingsSource
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (more["init_settings"], more["env_settings"], FleetFile(settings_cls))
+
+    @property
+    def counts_for_fleet(self) -> bool:
+        """Whether this process is one of those that share `metrics_dir`: told so by its environment. A command that merely reads
+        what a fleet wrote down leaves no file there."""
+        return bool(os.environ.get(f"{PREFIX}METRICS_DIR"))
 
     @property
     def own_modules(self) -> list[str]:

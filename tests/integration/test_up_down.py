@@ -99,7 +99,7 @@ def test_status_tells_everything_that_runs_and_where(shared_fleet: Fleet) -> Non
     status = shared_fleet.status()
     assert list(status) == [
         *("ready", "ingress_url", "flower_url", "flower_user", "flower_password", "metrics_url"),
-        *("database_url", "broker_url", "cache_url", "processes", "queues", "dead_letters"),
+        *("database_url", "broker_url", "cache_url", "processes", "queues", "dead_letters", "recycles"),
     ]
     assert status["ready"] is True
     assert [each["name"] for each in status["processes"]] == PROCESSES
