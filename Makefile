@@ -11,7 +11,7 @@ ifneq ($(wildcard /etc/ssl/certs/*.crt /etc/ssl/cert.pem /etc/pki/tls/certs/*),)
 export UV_SYSTEM_CERTS ?= 1
 endif
 
-.PHONY: help up down test chaos load bench soak lint format lock clean
+.PHONY: help up down test chaos load bench soak lint format lock docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -54,6 +54,9 @@ lock: .venv/tools  ## resolve the dependencies anew into requirements/*.txt
 	@$(COMPILE) pyproject.toml -o requirements/runtime.txt
 	@$(COMPILE) --extra otel -c requirements/runtime.txt pyproject.toml -o requirements/otel.txt
 	@$(COMPILE) --extra otel --extra dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
+
+docs: .venv/dev  ## write docs/configuration.md anew from the settings
+	@$(BIN)/python -m workers.settings_page > docs/configuration.md
 
 clean:  ## remove the installation; data in .headrace/ stays
 	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,14 +8,15 @@ from pathlib import Path
 
 
 class TcpProxy:
-    """Forwards from a loopback port of its own.
+    """Forwards from a port of its own.
 
     Args:
         target: ``(host, port)``, or the path of a Unix socket.
+        host: the address it listens on.
     """
 
-    def __init__(self, target: tuple[str, int] | Path) -> None:
-        self._target = target
+    def __init__(self, target: tuple[str, int] | Path, host: str = "127.0.0.1") -> None:
+        self._target, self._host = target, host
         self.delay_seconds = 0.0
         """How long whatever passes is held back."""
         self._loop = asyncio.new_event_loop()
@@ -53,7 +54,7 @@ class TcpProxy:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)  # type: ignore[arg-type]
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, self._host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _unlisten(self) -> None:
@@ -94,9 +95,9 @@ class TcpProxy:
 
     @classmethod
     @contextmanager
-    def running(cls, target: tuple[str, int] | Path) -> "Iterator[TcpProxy]":
+    def running(cls, target: tuple[str, int] | Path, host: str = "127.0.0.1") -> "Iterator[TcpProxy]":
         """A started proxy, gone at the end."""
-        proxy = cls(target)
+        proxy = cls(target, host)
         proxy._thread.start()
         try:
             proxy.start()

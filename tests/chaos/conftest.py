@@ -15,6 +15,7 @@ from tests.chaos.form import LONG
 from tests.chaos.ledger import Ledger
 from tests.conftest import RunningStack
 from tests.factory import new_account
+from tests.hosts import Network, network, why_not
 from tests.redis_server import EMBEDDED, RedisServer, running
 
 SEED_MAX = 1_000_000
@@ -54,6 +55,15 @@ def broker(tmp_path: Path) -> Iterator[RedisServer]:
 @pytest.fixture
 def fleet(clean: RunningStack, broker: RedisServer) -> Iterator[Fleet]:
     with running_fleet(clean, broker) as it:
+        yield it
+
+
+@pytest.fixture
+def two_hosts() -> Iterator[Network]:
+    """Two hosts of the test's own, or a skipped test."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with network(2) as it:
         yield it
 
 

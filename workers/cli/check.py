@@ -113,8 +113,8 @@ def _ask(config: Settings) -> tuple[Facts, list[Fault], list[str]]:
 
     facts = Facts(
         answer("database_url", lambda config: _ask_database(config, "primary")),
-        answer("broker_url", lambda config: _ask_redis(config.broker_url, config)),
-        answer("cache_url", lambda config: _ask_redis(config.cache_url, config)),
+        answer("broker_url", lambda config: ask_redis(config.broker_url, config)),
+        answer("cache_url", lambda config: ask_redis(config.cache_url, config)),
         answer("replica_url", lambda config: _ask_database(config, "replica")),
     )
     return facts, unreachable, unasked
@@ -137,7 +137,8 @@ def _ask_database(config: Settings, server: str) -> DatabaseFacts:
         asked.dispose()
 
 
-def _ask_redis(url: str, config: Settings) -> RedisFacts:
+def ask_redis(url: str, config: Settings) -> RedisFacts:
+    """What a Redis tells of its configuration. Raises redis.RedisError."""
     with connect(url, timeout=config.broker_timeout_seconds, master=config.broker_master) as server:
         run_id = str(server.info("server")["run_id"])
         return RedisFacts(run_id, *(_option(server, name) for name in ("maxmemory-policy", "appendonly", "appendfsync")))

@@ -15,6 +15,7 @@ VERBS = {
     "down": ("up", "Drain and stop the fleet of a data directory."),
     "status": ("status", "What is running, where, and what waits."),
     "check": ("check", "Validate the configuration; name the fix."),
+    "doctor": ("doctor", "Ask every dependency of a running fleet; say what is wrong."),
     "account": ("account", "Create, list, disable and delete accounts."),
     "channel": ("channel", "Connect an account to a webhook source."),
     "queue": ("queue", "List, pause and resume queues."),

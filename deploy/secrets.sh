@@ -1,0 +1,13 @@
+#!/bin/sh
+# Prints a password for every user of compose.yaml: `sh deploy/secrets.sh > deploy/.env && chmod 600 deploy/.env`, once.
+set -eu
+umask 077
+
+for name in POSTGRES_PASSWORD HEADRACE_MIGRATOR_PASSWORD HEADRACE_APP_PASSWORD HEADRACE_READER_PASSWORD \
+    HEADRACE_REPLICATION_PASSWORD HEADRACE_PGBOUNCER_PASSWORD \
+    REDIS_INGRESS_PASSWORD REDIS_WORKER_PASSWORD REDIS_BEAT_PASSWORD REDIS_EXPORTER_PASSWORD REDIS_FLOWER_PASSWORD \
+    REDIS_PRODUCER_PASSWORD REDIS_OPERATOR_PASSWORD REDIS_REPLICA_PASSWORD REDIS_SENTINEL_PASSWORD \
+    REDIS_CACHE_PASSWORD HEADRACE_FLOWER_PASSWORD GRAFANA_PASSWORD; do
+    # Letters and digits, because they stand in URLs.
+    printf '%s=%s\n' "$name" "$(od -An -tx1 -N24 /dev/urandom | tr -d ' \n')"
+done
