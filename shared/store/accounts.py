@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -116,7 +117,7 @@ def delete(session: WriteSession, account_id: str, *, rows: int = DELETED_AT_ONC
     session.execute(UPDATE.where(Account.id == UUID(account_id)).values(disabled))
     for part, owner, order in (
         (MessageRow, MessageRow.account_id == UUID(account_id), MessageRow.message_id),
-        (Conversation, Conversation.account_id == UUID(account_id), Conversation.external_id),
+        (Conversation, Conversation.account_id == UUID(account_id), Conversation.id),
         (Contact, Contact.account_id == UUID(account_id), Contact.external_id),
         (DeadLetterRow, DeadLetterRow.account_id == account_id, DeadLetterRow.id),
     ):
@@ -154,6 +155,7 @@ def ids_of_keys(session: ReadSession, api_key_hashes: Sequence[bytes]) -> dict[b
     return {bytes(row[0]): row[1] for row in rows}
 
 
+@lru_cache(maxsize=4096)  # a batch asks for each account, and the same ones come again
 def uuid_or_none(it: str) -> UUID | None:
     """``it`` as a UUID if it is one in its canonical form, the form in which ids are handed out."""
     try:

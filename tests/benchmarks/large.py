@@ -1,8 +1,9 @@
 """A large database, seeded in a minute or two: what the fleet would have written, written in bulk.
 
-200 accounts, the first of which has a fifth of everything; 100,000 conversations, of which the newest 5,000 are active: half of
-the messages are theirs. A conversation's messages lie scattered over the table, as they do when many conversations go on at once.
-Message ids are random, the worst case for an index. Keys that would slow the load down are dropped and made again by sorting.
+200 accounts, the first of which has a fifth of everything and most dead letters; 100,000 conversations, of which the newest 5,000
+are active: half of the messages are theirs. A conversation's messages lie scattered over the table, as they do when many
+conversations go on at once. Message ids are random, the worst case for an index. Keys that would slow the load down are dropped
+and made again by sorting.
 """
 
 from collections.abc import Callable
@@ -53,11 +54,14 @@ STEPS = (
                ON m.conversation_id = n
         ORDER BY n""",
     """INSERT INTO account_counts (account_id, shard, messages, conversations)
-       SELECT account_id, id % 8, sum(message_count), count(*) FROM conversations WHERE message_count > 0 GROUP BY 1, 2""",
+       SELECT a.id, s, coalesce(sum(c.message_count), 0), count(c.id)
+       FROM accounts a CROSS JOIN generate_series(0, 7) s LEFT JOIN conversations c ON c.account_id = a.id AND c.id % 8 = s
+       GROUP BY 1, 2""",
     f"""INSERT INTO dead_letters (queue, task, task_id, account_id, message_id, reason, history, headers, body)
         SELECT 'messages.' || lpad((d % 32)::text, 2, '0'), 'messages.store', d::text, ({_account})::text, d::text,
                'invalid message', '[]', '{{}}', '[]'
-        FROM (SELECT d, d % {ACCOUNTS} AS n FROM generate_series(1, {DEAD_LETTERS}) d) AS made""",
+        FROM (SELECT d, CASE WHEN d % 5 = 0 THEN d / 5 % {ACCOUNTS} ELSE 0 END AS n
+              FROM generate_series(1, {DEAD_LETTERS}) d) AS made""",
     "SET session_replication_role = origin",
 )
 

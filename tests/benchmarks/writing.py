@@ -85,7 +85,7 @@ def under_load(seconds: float, say: Say) -> list[Series]:
     for output in outputs:
         for name, values in orjson.loads(output).items():
             found.setdefault(name, []).extend(values)
-    batches = len(found.get("the whole batch", ()))
+    batches = len(found.get("a whole batch", ()))
     say(f"queries: {batches * BATCH / seconds:,.0f} messages/s under load")
     return [Series(f"{name}, under load", "ms", values) for name, values in sorted(found.items()) if len(values) > 1]
 
@@ -117,7 +117,7 @@ def _load(seconds: float, role: str, number: int) -> dict[str, list[float]]:
     while perf_counter() < end:
         wholes.append(work(random))
     if role == "write":
-        found["the whole batch"] = wholes
+        found["a whole batch"] = wholes
     return found
 
 

@@ -110,6 +110,9 @@ def test_the_number_of_statements_does_not_depend_on_the_size() -> None:
     of_one = len(statements)
     store([Arrival(account, message(f"m{n}", f"c{n}", author=Author(f"u{n}")), None) for n in range(200)])
     assert len(statements) == 2 * of_one <= 10, statements
+    statements.clear()
+    store([Arrival(account, message(f"n{n}", f"c{n}", author=Author(f"u{n}")), None) for n in range(200)])
+    assert len(statements) == 3, "where nobody is new"
 
 
 def test_messages_of_unknown_accounts_are_named_and_left_out() -> None:
