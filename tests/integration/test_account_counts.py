@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
-from shared.db.engine import close_engine, use_pool_of
-from shared.db.session import read_session, transact, write_session
+from shared.db.engine import close_engine, engine, use_pool_of
+from shared.db.session import WriteSession, read_session, transact, write_session
 from shared.store import accounts, conversations, messages
 from shared.store.messages import Arrival
 from shared.topology import LANES_OF_AN_ACCOUNT, shard_of
@@ -93,7 +93,7 @@ def test_batches_of_two_lanes_do_not_wait_for_each_other_s_counts() -> None:
 
 def test_a_batch_that_is_rolled_back_counts_nothing() -> None:
     account = new_account()
-    with read_session() as session:  # never commits
+    with WriteSession(engine()) as session:  # nobody commits it
         messages.store(session, [Arrival(account, message("m1"), None)])
     assert stats(account) == (0, 0)
 
