@@ -14,7 +14,6 @@ from statistics import quantiles
 from time import perf_counter
 
 import psycopg
-
 from sqlalchemy import text
 
 from shared.db.engine import close_engine, engine
