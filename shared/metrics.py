@@ -86,6 +86,12 @@ DB_REPLICA_LAG_SECONDS = Gauge(
     multiprocess_mode="livemostrecent",
 )
 
+AUTOSCALER_TARGET = Gauge(
+    "headrace_autoscaler_target",
+    "Store workers wanted, shared out by the queues that want them; the sum is the number.",
+    ["queue"],
+    multiprocess_mode="mostrecent",
+)
 EXPORTER_UP = Gauge(
     "headrace_exporter_up", "1 when the server answered the exporter.", ["target"], multiprocess_mode="mostrecent"
 )

@@ -58,6 +58,12 @@ class Settings(BaseSettings):
 
     ingress_host: str = Field("127.0.0.1", description="address the ingress listens on; a container wants 0.0.0.0")
     ingress_port: int = Field(8080, ge=1, le=65535, description="port of the ingress")
+    ingress_share_port: bool = Field(
+        False, description="take the port over from another ingress of the same user, which is then stopped: a rolling restart"
+    )
+    ingress_leave_seconds: float = Field(
+        2, ge=0, le=60, description="a stopping ingress sends its clients elsewhere for this long; a load balancer may want 10"
+    )
     admin_host: str = Field("127.0.0.1", description="address the exporter and Flower listen on; a container wants 0.0.0.0")
     exporter_port: int = Field(8081, ge=1, le=65535, description="port of the exporter")
     flower_port: int = Field(5555, ge=1, le=65535, description="port of Flower")
@@ -66,6 +72,10 @@ class Settings(BaseSettings):
         "auto", pattern="^(auto|json|text)$", description="auto: text on a terminal, JSON lines everywhere else"
     )
     metrics: bool = Field(True, description="count at all; `off` is for measuring what counting costs")
+    health_port: int = Field(0, ge=0, le=65535, description="port of a worker's /livez, /readyz and /metrics; 0: none")
+    health_stall_seconds: float = Field(
+        30, ge=1, le=600, description="work that waits this long beside an idle worker, or a loop that stands still, is a failure"
+    )
     metrics_dir: str = Field("", description="directory where processes of one machine share counters; empty: each on its own")
     otlp_url: str = Field(
         "", pattern="^(https?://.+)?$", description="collector's OTLP/HTTP base, such as http://host:4318; empty: no tracing"
@@ -74,6 +84,22 @@ class Settings(BaseSettings):
         0.01, ge=0, le=1, description="share of requests traced when the caller does not say; a span costs about 50 us"
     )
     ready_file: str = Field("", description="file a worker touches once it consumes; for supervisors")
+
+    autoscaler_workers_min: int = Field(1, ge=1, le=256, description="store workers that always run")
+    autoscaler_workers_max: int = Field(4, ge=1, le=256, description="store workers at most: one for each two cores of the fleet")
+    autoscaler_port: int = Field(0, ge=0, le=65535, description="port of the autoscaler's /metrics and /livez; 0: none")
+    autoscaler_drain_seconds: float = Field(
+        20, ge=5, le=600, description="a backlog is to be gone within this: shorter starts more workers for the same backlog"
+    )
+    autoscaler_stable_seconds: float = Field(
+        120,
+        ge=4,
+        le=3_600,
+        description="fewer workers must suffice for this long until one is let go; a quarter of it for the next",
+    )
+    autoscaler_memory_reserve_mb: int = Field(
+        512, ge=0, le=1_000_000, description="memory of the host that no further worker may take: servers and the page cache"
+    )
 
     task_modules: str = Field("", description="modules with batch tasks of your own, comma-separated; a worker imports them")
     task_queues: str = Field(

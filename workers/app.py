@@ -4,15 +4,16 @@ from shared.app import app
 from shared.settings import settings
 from tasks import messages, prune, warm, webhooks
 from tasks.collector import CollectorStep
-from workers import lifecycle, own_tasks
+from workers import health, lifecycle, own_tasks
 from workers.memory import child, profile
 from workers.memory.guard import GuardStep
+from workers.watchdog import BeatStep
 
 BATCH_TASKS = (webhooks.store, messages.store)
 PERIODIC_TASKS = (prune.prune, warm.run)
-HOOKS = (lifecycle, child, profile)  # imported for the signals they connect
+HOOKS = (lifecycle, child, profile, health)  # imported for the signals they connect
 
 own_tasks.load(settings())
-app.steps["consumer"].update((CollectorStep, GuardStep))
+app.steps["consumer"].update((CollectorStep, GuardStep, BeatStep))
 
 __all__ = ["BATCH_TASKS", "HOOKS", "PERIODIC_TASKS", "app"]

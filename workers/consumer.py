@@ -3,10 +3,12 @@
 And it is sooner back after an outage of the broker.
 """
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 from celery.worker.consumer import Consumer
+
+from workers import health
 
 RETRY_SECONDS_START = 0.5
 RETRY_SECONDS_STEP = 0.5
@@ -20,12 +22,23 @@ class KeepingConsumer(Consumer):
 
     def ensure_connected(self, conn: Any) -> Any:
         """Until the broker is there."""
-        conn.ensure_connection = partial(
-            conn.ensure_connection,
-            interval_start=RETRY_SECONDS_START,
-            interval_step=RETRY_SECONDS_STEP,
-            interval_max=RETRY_SECONDS_MAX,
-        )
+        stock = conn.ensure_connection
+
+        def patiently(errback: Any, retries: Any, *, callback: Callable[[], None]) -> Any:
+            def between() -> None:
+                health.meanwhile()
+                callback()
+
+            return stock(
+                errback,
+                retries,
+                callback=between,
+                interval_start=RETRY_SECONDS_START,
+                interval_step=RETRY_SECONDS_STEP,
+                interval_max=RETRY_SECONDS_MAX,
+            )
+
+        conn.ensure_connection = patiently
         return super().ensure_connected(conn)
 
     def on_unknown_message(self, body: Any, message: Any) -> None:

@@ -56,7 +56,7 @@ def depths(broker: redis.Redis, queues: Sequence[str], watch: Watch | None = Non
     answers = pipeline.execute()
     now = wall_seconds()
     lengths = dict(zip(lists, answers[: 2 * len(lists) : 2], strict=True))
-    ages = {name: _age(last, now) for name, last in zip(lists, answers[1 : 2 * len(lists) : 2], strict=True) if last}
+    ages = {name: age_of(last, now) for name, last in zip(lists, answers[1 : 2 * len(lists) : 2], strict=True) if last}
     if watch is not None:
         silent = [name for name, age in ages.items() if age is None]
         ages |= watch.ages(broker, silent, monotonic_seconds())
@@ -82,7 +82,8 @@ def by_kind(states: Iterable[QueueState]) -> list[QueueState]:
     return sums
 
 
-def _age(message: bytes, now: float) -> float | None:
+def age_of(message: bytes, now: float) -> float | None:
+    """Seconds since the edge accepted a queued ``message``; None when it does not say."""
     # Anything may stand in a list: a stock client's message has no time, and garbage has no headers.
     try:
         accepted_at: Any = orjson.loads(message)["headers"][ACCEPTED_AT]

@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import redis
 
 from shared.broker import script
+from shared.broker.keys import FORMAT_KNOWN
 from shared.errors import ConfigurationError, HeadraceError
 
 T = TypeVar("T")
@@ -120,17 +121,22 @@ def join(consumer: str, lease_ms: int, lanes: int = 0, single_active: Iterable[s
         lanes: the fleet's number of lanes as this process is configured; 0 for a consumer of none.
         single_active: the single-active queues it reads.
 
-    Raises ConfigurationError when the fleet has another number of lanes.
+    Raises ConfigurationError when the fleet has another number of lanes, or is of a version that writes its keys otherwise.
     """
 
     def read(answer: Any) -> None:
+        if int(answer) < 0:
+            raise ConfigurationError(
+                f"this broker's fleet writes format {-int(answer)}, this Headrace {FORMAT_KNOWN}: run the version that it was "
+                "made by, or stop it, `headrace broker export` with that version, and start this one (docs/upgrades.md)"
+            )
         if answer:
             raise ConfigurationError(
                 f"HEADRACE_LANES is {lanes}, but this broker's fleet has {int(answer)} lanes: "
                 f"set HEADRACE_LANES={int(answer)}, or change the fleet's as docs/broker.md says"
             )
 
-    return Call(script.JOIN, (consumer, lease_ms, lanes, " ".join(single_active)), read)
+    return Call(script.JOIN, (consumer, lease_ms, lanes, " ".join(single_active), FORMAT_KNOWN), read)
 
 
 def leave(consumer: str) -> Call[int]:

@@ -15,10 +15,11 @@ from shared.broker.claims import Claims
 from shared.broker.delivery import deliver
 from shared.broker.envelope import decode
 from shared.broker.fetch import Fetch
-from shared.broker.keys import lists_of
+from shared.broker.keys import lists_of, queue_of
 from shared.broker.lanes import is_single_active
 from shared.broker.membership import Membership
 from shared.broker.outbox import Outbox
+from shared.broker.standing import Standing
 from shared.broker.waiting import ANSWER_SECONDS, WATCH_SECONDS, Waiting
 from shared.broker.wire import Sending, Wire, ignore
 from shared.log import get_logger
@@ -243,6 +244,11 @@ class Consumer:
         self._member.leave(reachable)
         if self._waiting is not None:
             self._waiting.close()
+
+    def standing(self) -> Standing:
+        """What it should be doing, for whoever judges whether it does."""
+        held = frozenset(map(queue_of, list(self._channel.qos.sizes)))
+        return Standing(self._member.consumer, self._fetch.queues, held, self._fetch.has_room())
 
     # Deliveries
 

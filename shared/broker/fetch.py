@@ -51,12 +51,19 @@ class Fetch:
         self.names = [EPOCH.encode(), *(queue.encode() for queue in self._queues)]
         self.look = self.everywhere = True
 
+    @property
+    def queues(self) -> frozenset[str]:
+        """What is claimed from."""
+        return frozenset(self._queues)
+
+    def has_room(self) -> bool:
+        """Whether there is credit for more, in messages and in bytes."""
+        return bool(self._qos.can_consume()) and sum(self._qos.sizes.values()) < self._bytes_max
+
     def pause(self, now: float) -> float | None:
         """Seconds until the next claim, 0 for at once; None when there is no reason or no credit for one."""
         qos = self._qos
-        if self.claiming or not self.look or not qos.can_consume():
-            return None
-        if sum(qos.sizes.values()) >= self._bytes_max:
+        if self.claiming or not self.look or not self.has_room():
             return None
         low = qos.credit * 2 < qos.window
         pause = PAUSE_LOW_SECONDS if low else 0.0 if self._full else PAUSE_SECONDS

@@ -31,6 +31,13 @@ TICKS_SENT = "headrace:ticks:sent"
 """HASH: entry of beat's schedule -> when its last tick was due, milliseconds."""
 TICKS_BEGUN = "headrace:ticks:begun"
 """HASH: the same of the last tick whose task has begun."""
+FORMAT = "headrace:format"
+"""STRING: the number of the format in which all these keys are written; see FORMAT_KNOWN."""
+FORMAT_KNOWN = 1
+"""This code's format. Raise it when a key changes what it holds, not when one is added: then two versions cannot share a broker,
+and the second to come refuses to start (docs/upgrades.md)."""
+SETTLED = "headrace:settled"
+"""HASH: kind of queue -> messages settled since the broker was new. Together with what waits it tells how fast work comes in."""
 WAKE = "headrace:wake"
 """Channel: names of queues, separated by spaces, that have just been given messages; or EPOCH, when that has grown."""
 
@@ -56,6 +63,8 @@ LUA_NAMES = "".join(
         "LANES": LANES,
         "TICKS_SENT": TICKS_SENT,
         "TICKS_BEGUN": TICKS_BEGUN,
+        "FORMAT": FORMAT,
+        "SETTLED": SETTLED,
         "WAKE": WAKE,
     }.items()
 )

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from shared.errors import HeadraceError
-from tests.benchmarks import cache, copy, drain, enqueue, fairness, idle, queries, tuning
+from tests.benchmarks import cache, copy, drain, enqueue, fairness, idle, queries, scaling, tuning
 from tests.benchmarks.ground import Ground, ground
 from tests.benchmarks.verdict import Verdict
 
@@ -36,6 +36,9 @@ QUICK_MESSAGES, QUICK_ROWS = 500, 200_000
 IDLE_SECONDS, LATENCIES = 20.0, 200
 QUICK_IDLE_SECONDS, QUICK_LATENCIES = 2.0, 20
 
+STEP_SECONDS, QUICK_STEP_SECONDS = 120.0, 20.0
+"""The high load lasts: twice the time within which it must be caught up with."""
+
 BENCHMARKS: dict[str, Callable[[Ground, argparse.Namespace, Callable[[str], None]], Verdict]] = {
     "drain": lambda it, options, say: drain.run(it, count=options.messages, rounds=options.rounds, say=say),
     "enqueue": lambda it, options, say: enqueue.run(it, count=options.messages, rounds=options.rounds, say=say),
@@ -44,10 +47,11 @@ BENCHMARKS: dict[str, Callable[[Ground, argparse.Namespace, Callable[[str], None
     "copy": lambda it, options, say: copy.run(it, count=options.messages, rounds=options.rounds, say=say),
     "queries": lambda it, options, say: queries.run(it, rows=options.rows, seconds=options.idle_seconds, say=say),
     "cache": lambda it, options, say: cache.run(it, operations=2_000 if options.quick else 100_000, say=say),
+    "scaling": lambda it, options, say: scaling.run(it, step_seconds=options.step_seconds, say=say),
     "tuning": lambda it, options, say: tuning.run(it, count=options.messages, rounds=options.rounds, say=say),
 }
-BOUNDED = [name for name in BENCHMARKS if name != "tuning"]
-"""Those that hold a promise; a sweep over settings takes half an hour and is run by name."""
+BOUNDED = [name for name in BENCHMARKS if name not in ("tuning", "scaling")]
+"""Those with a peer; a sweep over settings and a fleet that grows and shrinks take minutes and are run by name."""
 
 
 def main() -> int:
@@ -75,17 +79,17 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     names = ",".join(BENCHMARKS)
-    parser.add_argument("--only", type=_chosen, default=BOUNDED, metavar=names, help="which; default: all but tuning")
+    parser.add_argument("--only", type=_chosen, default=BOUNDED, metavar=names, help="which; default: all but tuning and scaling")
     parser.add_argument("--messages", type=_at_least(MESSAGES_MIN), default=20_000, help="in one run of one side; default 20000")
     parser.add_argument("--rows", type=_at_least(ROWS_MIN), default=5_000_000, help="of `queries`; default 5000000")
     parser.add_argument("--rounds", type=_at_least(1), default=3, help="of each side; default 3")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, its numbers mean nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
     options = parser.parse_args()
-    options.idle_seconds, options.latencies = IDLE_SECONDS, LATENCIES
+    options.idle_seconds, options.latencies, options.step_seconds = IDLE_SECONDS, LATENCIES, STEP_SECONDS
     if options.quick:
         options.messages, options.rows, options.rounds = QUICK_MESSAGES, QUICK_ROWS, 1
-        options.idle_seconds, options.latencies = QUICK_IDLE_SECONDS, QUICK_LATENCIES
+        options.idle_seconds, options.latencies, options.step_seconds = QUICK_IDLE_SECONDS, QUICK_LATENCIES, QUICK_STEP_SECONDS
     return options
 
 

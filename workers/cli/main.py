@@ -13,6 +13,7 @@ from workers.cli.output import did_you_mean, first_line
 VERBS = {
     "up": ("up", "Start the whole fleet here and show it live."),
     "down": ("up", "Drain and stop the fleet of a data directory."),
+    "restart": ("restart", "New processes in the place of those that run, one by one."),
     "status": ("status", "What is running, where, and what waits."),
     "check": ("check", "Validate the configuration; name the fix."),
     "doctor": ("doctor", "Ask every dependency of a running fleet; say what is wrong."),
@@ -29,6 +30,7 @@ VERBS = {
     "ingress": ("ingress", "The HTTP edge in the foreground."),
     "beat": ("beat", "The scheduler in the foreground."),
     "flower": ("processes", "Flower's web UI in the foreground."),
+    "autoscaler": ("autoscaler", "How many workers there should be; and a simulator."),
     "exporter": ("processes", "The Prometheus exporter in the foreground."),
 }
 

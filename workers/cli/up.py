@@ -33,16 +33,21 @@ def absolute(data_dir: Path | None) -> Path:
     type=click.IntRange(1, 65533),
     help=f"N for the ingress, N+1 for the exporter, N+2 for Flower.  [default: {PORT}, {PORT + 1} and 5555]",
 )
-@click.option("--workers", type=click.IntRange(1, 32), default=1, show_default=True, help="Store workers.")
-def up(detach: bool, data_dir: Path | None, port: int | None, workers: int) -> None:
+@click.option("--workers", type=click.IntRange(1, 32), default=1, show_default=True, help="Store workers, at least.")
+@click.option(
+    "--workers-max", type=click.IntRange(1, 32), help="At most: with more than --workers the fleet grows and shrinks by itself."
+)
+def up(detach: bool, data_dir: Path | None, port: int | None, workers: int, workers_max: int | None) -> None:
     """Start the whole fleet here and show it live; Ctrl-C drains and stops everything, a second one hurries.
 
     Postgres and Redis are embedded unless HEADRACE_DATABASE_URL, HEADRACE_BROKER_URL or HEADRACE_CACHE_URL name others.
     """
+    if workers_max is not None and workers_max < workers:
+        raise click.UsageError(f"--workers-max {workers_max} is less than --workers {workers}")
     directory = absolute(data_dir)
     make(directory)
     demo_is_known = load(directory).demo is not None
-    run = partial(fleet.run, directory, port, workers)
+    run = partial(fleet.run, directory, port, fleet.Size(workers, workers_max or workers))
     if detach:
         # The one that stays writes to a log, where a key does not belong.
         detached.detach(partial(run, Lines()), directory, Lines(demo_is_known=demo_is_known))

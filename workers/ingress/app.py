@@ -20,6 +20,9 @@ from workers.ingress.request import Disconnected, Receive, Request, Scope, Send
 
 log = get_logger(__name__)
 
+CLOSE = (b"connection", b"close")
+"""The client's next request goes on a connection of its own: to whoever takes over."""
+
 UNMATCHED = "unmatched"
 """Label of paths that there are not: one, or a scanner would make a time series a guess."""
 
@@ -63,6 +66,8 @@ class App:
             return None
         finally:
             request.finish()
+        if self._edge.leaving:
+            answer = answer._replace(headers=(*answer.headers, CLOSE))
         await _send(send, answer, head=scope["method"] == "HEAD")
         _seconds(template, answer.status).observe(monotonic_seconds() - started)
         return template, answer.status

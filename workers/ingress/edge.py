@@ -63,6 +63,8 @@ class Edge:
     def __init__(self, settings: Settings, producer: Producer, writer: Writer | None = None) -> None:
         use(Role("ingress", settings.database_pool, settings.database_overflow, serves=True))
         self.lanes = settings.lanes
+        self.leaving = False
+        """It stops: it is not ready any more, and each answer is its connection's last."""
         self.intake = Intake()
         self.readiness = Readiness(producer.ping)
         database = Breaker("database", failures=1, open_seconds=RETRY_SECONDS)

@@ -26,7 +26,9 @@ async def livez(_edge: Edge, _request: Request) -> Answer:
 
 
 async def readyz(edge: Edge, _request: Request) -> Answer:
-    """``GET /readyz``: broker and database answer. 503 names what does not."""
+    """``GET /readyz``: broker and database answer. 503 names what does not, or says that it stops."""
+    if edge.leaving:
+        raise Refused(503, "not ready: it stops", RETRY_AFTER)
     if missing := await edge.readiness.missing():
         raise Refused(503, f"not ready: no answer from the {' and the '.join(missing)}", RETRY_AFTER, missing=missing)
     return json(200, {"ready": True})

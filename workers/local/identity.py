@@ -81,12 +81,17 @@ def end(processes: Iterable[Stoppable], hurry: Callable[[], bool] = lambda: Fals
     kin = [(process, family(process.identity)) for process in processes]
     begun = monotonic_seconds()
     for process, _ in kin:
-        if found := process.identity.find():
-            _send(found, process.stop_signal)
+        ask(process)
     for process, members in kin:
         while process.identity.find() and not hurry() and monotonic_seconds() - begun < process.stop_seconds:
             sleep(POLL_SECONDS)
         kill({*members, *family(process.identity)})
+
+
+def ask(process: Stoppable) -> None:
+    """Send it the signal that asks it to drain and end; do not wait."""
+    if found := process.identity.find():
+        _send(found, process.stop_signal)
 
 
 def kill(processes: Iterable[psutil.Process]) -> None:

@@ -44,43 +44,74 @@ def fleet_environment(data_dir: Path, config: Settings, port: int | None) -> dic
     }
 
 
-def fleet_programs(data_dir: Path, config: Settings, environment: Mapping[str, str], workers: int) -> list[Program]:
+class Plan:
     """The processes beside the servers.
 
     Args:
+        data_dir: of the fleet.
         config: knows everything that the fleet chose.
         environment: the same as variables, for the processes.
-        workers: store workers, 1 or more.
     """
-    _empty(data_dir / "metrics")  # counters of processes that are gone would be counted for ever
-    _empty(data_dir / "ready")
 
-    def program(verb: str, is_ready: Callable[[], bool], stop_stage: int = FLEET, *arguments: str) -> Program:
+    def __init__(self, data_dir: Path, config: Settings, environment: Mapping[str, str]) -> None:
+        self._data_dir, self._config = data_dir, config
+        self._environment = {**os.environ, **environment}
+
+    def prepare(self) -> None:
+        """Empty what a former fleet left."""
+        _empty(self._data_dir / "metrics")  # counters of processes that are gone would be counted for ever
+        _empty(self._data_dir / "ready")
+
+    def edge(self) -> list[Program]:
+        """What stands before the workers."""
+        answers = answers_http(self._config.ingress_port, "/livez")
+        ingress = self._with_ready_file(self._program("ingress", answers, EDGE))
+        # A renewal has two of them on one port; that nobody else listens there was seen to before the start.
+        return [
+            replace(ingress, environment={**ingress.environment, f"{PREFIX}INGRESS_SHARE_PORT": "1"}),
+            self._program("beat", always),
+        ]
+
+    def worker(self, number: int) -> Program:
+        """Store worker ``number``, 1 or more."""
+        name = f"worker-{number}"
+        program = replace(self._program("worker", always, FLEET, "--name", name), name=name)
+        return replace(self._with_ready_file(program), stop_seconds=self._config.drain_seconds + DRAIN_MARGIN_SECONDS)
+
+    def views(self) -> list[Program]:
+        """What shows it."""
+        return [
+            self._program("flower", answers_http(self._config.flower_port, "/healthcheck")),
+            self._program("exporter", answers_http(self._config.exporter_port, "/metrics")),
+        ]
+
+    def autoscaler(self, least: int, most: int) -> list[Program]:
+        """What asks for workers; nothing when there is no choice."""
+        if most <= least:
+            return []
+        bounds = {f"{PREFIX}AUTOSCALER_WORKERS_MIN": str(least), f"{PREFIX}AUTOSCALER_WORKERS_MAX": str(most)}
+        program = self._program("autoscaler", always)
+        return [replace(program, environment={**program.environment, **bounds})]
+
+    def _program(self, verb: str, is_ready: Callable[[], bool], stop_stage: int = FLEET, *arguments: str) -> Program:
         return Program(
             name=verb,
             command=(sys.executable, "-m", "workers.cli.main", verb, *arguments),
-            environment={**os.environ, **environment},
+            environment=self._environment,
             is_ready=is_ready,
             stop_stage=stop_stage,
         )
 
-    def worker(name: str) -> Program:
-        ready_file = data_dir / "ready" / name
+    def _with_ready_file(self, program: Program) -> Program:
+        """It tells by a file that it is ready, so that a new one beside the old is not taken for it."""
+        file, asked = self._data_dir / "ready" / program.name, program.is_ready
         return replace(
-            program("worker", ready_file.exists, FLEET, "--name", name),
-            name=name,
-            environment={**os.environ, **environment, f"{PREFIX}READY_FILE": str(ready_file)},
-            before_start=lambda: ready_file.unlink(missing_ok=True),
-            stop_seconds=config.drain_seconds + DRAIN_MARGIN_SECONDS,
+            program,
+            environment={**program.environment, f"{PREFIX}READY_FILE": str(file)},
+            is_ready=lambda: file.exists() and asked(),
+            before_start=lambda: file.unlink(missing_ok=True),
+            overlaps=True,
         )
-
-    return [
-        program("ingress", answers_http(config.ingress_port, "/livez"), EDGE),
-        program("beat", always),
-        *(worker(f"worker-{number}") for number in range(1, workers + 1)),
-        program("flower", answers_http(config.flower_port, "/healthcheck")),
-        program("exporter", answers_http(config.exporter_port, "/metrics")),
-    ]
 
 
 def _require_free(who: str, port: int, host: str) -> None:

@@ -24,6 +24,7 @@ class Program:
         stop_seconds: after this long it is killed.
         stop_stage: EDGE, FLEET or SERVERS.
         owner: whose process it is; None: ours.
+        overlaps: a new one may run beside the old, and is ready by its own sign: a renewal starts it first.
     """
 
     name: str
@@ -35,3 +36,4 @@ class Program:
     stop_seconds: float = 15
     stop_stage: int = FLEET
     owner: Owner | None = None
+    overlaps: bool = False

@@ -15,8 +15,8 @@ from shared.settings import FLEET_FILE, PREFIX
 from workers.local.identity import Identity, Stoppable
 from workers.local.secret import Secret
 
-State = Literal["starting", "running", "waiting", "stopped"]
-"""Of a process: not ready yet, ready, dead and waiting to be started again, ended on purpose."""
+State = Literal["starting", "running", "waiting", "draining", "stopped"]
+"""Of a process: not ready yet, ready, dead and waiting to be started again, asked to end, ended on purpose."""
 
 
 class ProcessRecord(Struct):
@@ -26,6 +26,7 @@ class ProcessRecord(Struct):
         stop_stage: of its `Program`.
         process: None while it is not there.
         last_exit: the exit status of the one before it, negative for a signal.
+        extra: it is on its way in or out beside another; the fleet is ready without it.
     """
 
     name: str
@@ -34,11 +35,26 @@ class ProcessRecord(Struct):
     stop_stage: int
     process: Stoppable | None
     last_exit: int | None = None
+    extra: bool = False
 
     @property
     def pid(self) -> int | None:
         """None while it is not there."""
         return self.process.identity.pid if self.process else None
+
+
+class RestartRecord(Struct):
+    """How far a rolling restart is.
+
+    Args:
+        id: of the request.
+        state: of the whole.
+        reason: what failed, or the process whose turn it is.
+    """
+
+    id: str
+    state: Literal["running", "done", "failed"]
+    reason: str = ""
 
 
 class DemoAccount(Struct):
@@ -59,6 +75,7 @@ class FleetRecord(Struct):
         demo: None until made here.
         revision: of the database when it was prepared last.
         processes: in the order of their start.
+        restart: the latest rolling restart.
     """
 
     supervisor: Identity | None = None
@@ -68,6 +85,7 @@ class FleetRecord(Struct):
     demo: DemoAccount | None = None
     revision: str = ""
     processes: list[ProcessRecord] = field(default_factory=list)
+    restart: RestartRecord | None = None
 
     def kept(self) -> "FleetRecord":
         """What outlives the fleet."""
@@ -76,7 +94,7 @@ class FleetRecord(Struct):
     @property
     def ready(self) -> bool:
         """True while everything is ready."""
-        return self.complete and all(each.state == "running" for each in self.processes)
+        return self.complete and all(each.state == "running" or each.extra for each in self.processes)
 
     def chosen(self, name: str) -> str:
         """The setting ``name``, upper case without prefix, as the fleet chose it; empty when it did not."""

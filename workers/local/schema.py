@@ -21,9 +21,11 @@ def prepare(record: FleetRecord) -> None:
 
     Raises HeadraceError when the database refuses.
     """
-    newest = newest_revision()
-    if record.revision == newest == _revision():
+    newest, found = newest_revision(), _revision()
+    if record.revision == newest == found:
         return
+    if found and found > newest:
+        return  # a newer version's, which only adds to what this one uses: the way back from an upgrade
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     from shared.db.migrate import upgrade  # noqa: PLC0415

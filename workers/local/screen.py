@@ -15,7 +15,7 @@ from workers.local.status import status
 REFRESH_SECONDS = 2
 """Between two looks at memory and queues: reading the memory of all processes takes some 20 ms."""
 
-STYLES = {"running": "green", "starting": "yellow", "waiting": "red", "stopped": "dim"}
+STYLES = {"running": "green", "starting": "yellow", "waiting": "red", "draining": "cyan", "stopped": "dim"}
 
 
 class Screen:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from shared.clock import monotonic_seconds
 from shared.errors import HeadraceError
-from workers.local import backoff
-from workers.local.child import Child
-from workers.local.identity import end, family, kill
+from workers.local import control
+from workers.local.identity import end
 from workers.local.log_file import keep_bounded, tail
-from workers.local.program import Program
-from workers.local.record import FleetRecord, ProcessRecord, State, save
+from workers.local.member import Member
+from workers.local.pool import Pool
+from workers.local.program import SERVERS, Program
+from workers.local.record import FleetRecord, save
+from workers.local.rolling import Rolling
 from workers.local.signals import Signals
 
 LOOK_SECONDS = 0.05
@@ -29,58 +31,6 @@ DEATHS_BEFORE_READY_MAX = 3
 
 class StartFailed(HeadraceError):
     """A program did not become ready. The message ends with the last lines of its log."""
-
-
-class Member:
-    """A supervised program and what became of it so far."""
-
-    def __init__(self, program: Program, log: Path) -> None:
-        self.program = program
-        self.log = log
-        self.child: Child | None = None
-        self.state: State = "waiting"
-        self.restarts = -1  # the first start is none
-        self.deaths = 0
-        self.last_exit: int | None = None
-        self.start_at = 0.0
-
-    def record(self) -> ProcessRecord:
-        """As fleet.json has it."""
-        process = self.child.stoppable if self.child else None
-        return ProcessRecord(
-            self.program.name, self.state, max(0, self.restarts), self.program.stop_stage, process, self.last_exit
-        )
-
-    def look(self) -> bool:
-        """Notice what happened and do what is due; True when something changed."""
-        if self.child is None:
-            return monotonic_seconds() >= self.start_at and self._start()
-        if self.child.exit_status() is not None:
-            self._died(self.child)
-            return True
-        if self.state == "starting" and self.program.is_ready():
-            self.state = "running"
-            return True
-        return False
-
-    def _start(self) -> bool:
-        self.restarts += 1
-        try:
-            self.child, self.state = Child(self.program, self.log), "starting"
-        except OSError as error:  # not executable, or the system is out of processes for now
-            self.log.write_text(f"{self.program.command[0]} cannot be started: {error.strerror}\n")
-            self._wait_after(lived_seconds=0)
-        return True
-
-    def _died(self, child: Child) -> None:
-        kill(family(child.identity))  # what it started would work on unsupervised
-        self.last_exit, self.child = child.exit_status(), None
-        self._wait_after(monotonic_seconds() - child.since)
-
-    def _wait_after(self, lived_seconds: float) -> None:
-        self.deaths = backoff.deaths_in_a_row(self.deaths, lived_seconds)
-        self.start_at = monotonic_seconds() + backoff.delay_seconds(self.deaths)
-        self.state = "waiting"
 
 
 class Supervisor:
@@ -99,11 +49,20 @@ class Supervisor:
         self._signals = signals
         self._changed = changed
         self._members: list[Member] = []
+        self._pool: Pool | None = None
+        self._rolling: Rolling | None = None
         (data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
+        control.prepare(data_dir)
 
     def start(self, programs: Iterable[Program]) -> None:
         """Start them all; `wait_ready` waits for them."""
-        self._members += [Member(each, self._data_dir / "logs" / f"{each.name}.log") for each in programs]
+        self._members += [Member(each, self._log_of(each)) for each in programs]
+        self.look()
+
+    def start_pool(self, program: Callable[[int], Program], least: int, most: int) -> None:
+        """Start ``least`` workers, and from now on have as many as `control` says, up to ``most``."""
+        self._pool = Pool(program, self._log_of, least, most)
+        self._members += self._pool.start()
         self.look()
 
     def wait_ready(self, seconds: float) -> bool:
@@ -129,14 +88,14 @@ class Supervisor:
         """Supervise until a signal says stop; ``between`` is called about once a second."""
         while not self._signals.count:
             between()
-            steady = all(member.state == "running" for member in self._members)
+            steady = all(member.settled for member in self._members)
             self._signals.wait(IDLE_SECONDS if steady else LOOK_SECONDS)
             self.look()
 
     def look(self) -> None:
-        """One look at every member."""
+        """One look at every member, and at what is asked of us."""
         changed = [member.look() for member in self._members]
-        if any(changed):
+        if any([*changed, self._scale(), self._roll()]):
             self._write()
         for member in self._members:
             keep_bounded(member.log)
@@ -147,18 +106,45 @@ class Supervisor:
             ending = [member for member in self._members if member.program.stop_stage == stage]
             self._stop(ending)
 
+    def _scale(self) -> bool:
+        if self._pool is None or not self._record.complete:
+            return False
+        wanted = control.wanted_workers(self._data_dir)
+        came, gone = self._pool.scale(self._pool.least if wanted is None else wanted)
+        self._members = [member for member in self._members if member not in gone] + came
+        return bool(came or gone)
+
+    def _roll(self) -> bool:
+        request = control.restart_asked(self._data_dir)
+        if request and (self._rolling is None or (self._rolling.over and self._rolling.record.id != request.id)):
+            self._rolling = Rolling(request, [member for member in self._members if self._is_asked(member, request)])
+        if self._rolling is None or not self._rolling.look():
+            return False
+        self._record.restart = self._rolling.record
+        return True
+
+    @staticmethod
+    def _is_asked(member: Member, request: control.Restart) -> bool:
+        kind = member.program.name.partition("-")[0]
+        chosen = not request.names or kind in request.names or member.program.name in request.names
+        return chosen and member.program.stop_stage != SERVERS
+
+    def _log_of(self, program: Program) -> Path:
+        return self._data_dir / "logs" / f"{program.name}.log"
+
     def _stop(self, members: Sequence[Member]) -> None:
-        children = [member.child for member in members if member.child]
+        children = [child for member in members for child in member.children()]
         last = members[0].program.stop_stage == max(member.program.stop_stage for member in self._members)
         # Servers end in well under a second and are not hurried: a clean end is what makes the next start quick.
         end((child.stoppable for child in children), hurry=lambda: not last and self._signals.count > 1)
         for child in children:
             child.reap()
         for member in members:
-            member.child, member.state = None, "stopped"
+            member.child = member.coming = member.leaving = None
+            member.state = "stopped"
         self._write()
 
     def _write(self) -> None:
-        self._record.processes = [member.record() for member in self._members]
+        self._record.processes = [record for member in self._members for record in member.records()]
         save(self._record, self._data_dir)
         self._changed()

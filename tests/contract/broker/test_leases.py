@@ -29,6 +29,24 @@ def test_work_of_a_dead_consumer_returns_to_the_head_with_a_death(client: redis.
     assert client.exists(keys.DEATHS) == 0, "a settled message leaves no trace"
 
 
+def test_a_consumer_of_another_format_of_the_keys_is_refused_and_told_what_to_do(client: redis.Redis, claims: Claims) -> None:
+    assert int(client.get(keys.FORMAT) or 0) == keys.FORMAT_KNOWN
+    client.set(keys.FORMAT, keys.FORMAT_KNOWN + 1)
+    with pytest.raises(ConfigurationError, match=r"writes format 2, this Headrace 1: run the version that it was made by"):
+        claims.join("newcomer", LEASE_MS)
+    assert b"newcomer" not in client.zrange(keys.CONSUMERS, 0, -1)
+
+
+def test_what_is_settled_is_counted_by_kind(client: redis.Redis, claims: Claims) -> None:
+    publish(client, LANE, "1", "2", "3")
+    held = take(claims, "a", count=3)
+    claims.ack("a", tokens(held[:2]))
+    claims.ack("a", tokens(held[:2]))
+    assert client.hgetall(keys.SETTLED) == {b"messages": b"2"}
+    claims.give_back("a", tokens(held[2:]))
+    assert client.hgetall(keys.SETTLED) == {b"messages": b"2"}
+
+
 def test_deaths_add_up_until_the_message_is_settled(client: redis.Redis, claims: Claims) -> None:
     publish(client, LANE, "poison")
     for deaths in range(3):

@@ -1,0 +1,149 @@
+"""The policy's decisions, one by one and over an hour of simulated load."""
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.autoscaler.meter import Seen
+from workers.autoscaler.policy import Bounds, Decision, Tuning, decide, need
+from workers.autoscaler.simulator import Model, Second, recovery, simulate, turns
+
+TUNING = Tuning()
+BOUNDS = Bounds(1, 8)
+HOUR = 3600
+
+
+def seen(
+    at: float = 0.0, arrivals: float = 0.0, backlog: int = 0, service: float | None = 300.0, *, stalled: bool = False
+) -> Seen:
+    return Seen(at, arrivals, arrivals, backlog, 0.0, 1, service, stalled, {"messages": 1.0})
+
+
+def poisson(dice: random.Random, mean: float) -> int:
+    return max(0, round(dice.gauss(mean, math.sqrt(mean))))
+
+
+def test_it_grows_at_once_by_as_many_as_the_load_and_the_backlog_need() -> None:
+    decision = decide(Decision(1), seen(arrivals=1_000, backlog=6_000), BOUNDS)
+    assert decision.target == math.ceil(1_000 / (300 * 0.8) + 6_000 / (300 * 20)) == 6
+
+
+def test_it_shrinks_by_one_only_after_fewer_have_sufficed_for_a_while_and_then_step_by_step() -> None:
+    decision, changes = Decision(6), []
+    for second in range(400):
+        after = decide(decision, seen(at=second, arrivals=50), BOUNDS)
+        if after.target != decision.target:
+            changes.append((second, after.target))
+        decision = after
+    assert changes == [(120, 5), (150, 4), (180, 3), (210, 2), (240, 1)]
+
+
+def test_a_single_busy_second_begins_the_wait_anew() -> None:
+    decision = Decision(2)
+    for second in range(230):
+        arrivals = 400 if second == 110 else 50
+        decision = decide(decision, seen(at=second, arrivals=arrivals), BOUNDS)
+        assert decision.target == 2
+    assert decide(decision, seen(at=111 + 120, arrivals=50), BOUNDS).target == 1
+
+
+def test_while_nothing_at_all_is_done_more_workers_are_no_help() -> None:
+    assert decide(Decision(2), seen(arrivals=1_000, backlog=50_000, stalled=True), BOUNDS).target == 2
+
+
+def test_while_nothing_is_known_of_a_worker_nothing_is_changed() -> None:
+    assert decide(Decision(2), seen(arrivals=1_000, backlog=50_000, service=None), BOUNDS).target == 2
+
+
+def test_memory_bounds_the_growth_and_when_it_is_short_workers_go_one_by_one_down_to_the_least() -> None:
+    assert decide(Decision(1), seen(arrivals=1_000, backlog=6_000), Bounds(1, 8, room=2)).target == 3
+    decision = Decision(4)
+    for second in range(300):
+        decision = decide(decision, seen(at=second, arrivals=1_000, backlog=6_000), Bounds(2, 8, room=-1))
+    assert decision.target == 2
+
+
+def test_bounds_that_were_changed_hold_at_once() -> None:
+    assert decide(Decision(6), seen(), Bounds(1, 3)).target == 3
+    assert decide(Decision(1), seen(), Bounds(2, 3)).target == 2
+
+
+def test_a_step_from_50_to_1000_a_second_is_caught_up_within_a_minute_and_given_back_within_ten() -> None:
+    arrivals = [50] * 60 + [1_000] * 300 + [50] * 900
+    run = simulate(arrivals, Model(service=300), BOUNDS)
+    caught_up = recovery(run[:360], lambda second: second.lag_seconds < 2, 60)
+    assert caught_up is not None
+    assert caught_up <= 60
+    floor = recovery(run, lambda second: second.target == BOUNDS.least, 360)
+    assert floor is not None
+    assert floor <= 600
+    assert turns(run) == 1
+
+
+@pytest.mark.parametrize("mean", [40, 230, 290, 500, 720, 1_000, 1_700])
+def test_an_hour_of_noise_makes_it_flap_nowhere(mean: int) -> None:
+    """Also just where one worker more is needed, and where the least and the most are."""
+    dice = random.Random(mean)
+    run = simulate([poisson(dice, mean) for _ in range(HOUR)], Model(service=300), BOUNDS)
+    assert turns(run[120:]) <= 2
+    assert max(second.lag_seconds for second in run[120:]) <= 5
+
+
+def test_an_hour_of_bursts_makes_it_turn_a_few_times_and_never_oscillate() -> None:
+    """Each minute 5 s of four times the load, the kind of noise that a threshold on the rate would follow."""
+    dice = random.Random(7)
+    arrivals = [poisson(dice, 200 * (4 if second % 60 < 5 else 1)) for second in range(HOUR)]
+    assert turns(simulate(arrivals, Model(service=300), BOUNDS)[120:]) <= 4
+
+
+loads = st.lists(st.tuples(st.integers(1, 120), st.integers(0, 5_000)), min_size=1, max_size=12)  # how long, how many a second
+
+
+@given(
+    parts=loads,
+    service=st.floats(5, 2_000),
+    least=st.integers(1, 4),
+    more=st.integers(0, 12),
+    start=st.integers(1, 60),
+)
+def test_whatever_comes_the_target_stays_within_its_bounds(
+    parts: list[tuple[int, int]], service: float, least: int, more: int, start: int
+) -> None:
+    arrivals = [rate for seconds, rate in parts for _ in range(seconds)]
+    run = simulate(arrivals, Model(service, start), Bounds(least, least + more))
+    assert all(least <= second.target <= least + more for second in run)
+
+
+@given(parts=loads, seed=st.integers(0, 99))
+def test_it_never_turns_more_often_than_its_times_allow(parts: list[tuple[int, int]], seed: int) -> None:
+    """Down takes two quiet minutes; so in T seconds there are at most 1 + 2 T / 120 turns, whatever the load."""
+    dice = random.Random(seed)
+    arrivals = [poisson(dice, rate) for seconds, rate in parts for _ in range(seconds)]
+    run = simulate(arrivals, Model(service=300), BOUNDS)
+    assert turns(run) <= 1 + 2 * len(arrivals) / TUNING.stable_seconds
+
+
+@given(rate=st.integers(1, 1_900), before=st.integers(1, 1_900), seed=st.integers(0, 99))
+def test_where_the_most_can_do_the_work_the_lag_is_bounded(rate: int, before: int, seed: int) -> None:
+    dice = random.Random(seed)
+    arrivals = [poisson(dice, before)] * 200 + [poisson(dice, rate) for _ in range(400)]
+    run = simulate(arrivals, Model(service=300), BOUNDS)
+    settled: list[Second] = run[200 + 120 :]
+    assert max(second.lag_seconds for second in settled) <= 3
+
+
+@given(
+    arrivals=st.floats(0, 10_000),
+    backlog=st.integers(0, 10**6),
+    service=st.floats(1, 5_000),
+    extra=st.floats(1, 1_000),
+)
+def test_more_load_never_asks_for_fewer_workers(arrivals: float, backlog: int, service: float, extra: float) -> None:
+    less = need(seen(arrivals=arrivals, backlog=backlog, service=service), TUNING)
+    more = need(seen(arrivals=arrivals + extra, backlog=backlog, service=service), TUNING)
+    assert less is not None
+    assert more is not None
+    assert more >= less >= 1

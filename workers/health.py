@@ -1,0 +1,79 @@
+"""A worker's health: `/livez`, `/readyz` and `/metrics` of its parent process, and the watchdog behind them.
+
+`/livez` fails when ending the worker would help, see `workers.liveness`. `/readyz` is 200 while it consumes. Without
+`health_port` nobody is served, and the watchdog mends all the same.
+"""
+
+from typing import Any
+
+from celery import signals
+
+from shared.clock import monotonic_seconds
+from shared.metrics import CONTENT_TYPE, exposition
+from shared.redis_client import connect
+from shared.settings import settings
+from workers.liveness import Liveness
+from workers.pages import Page, Pages, verdict
+from workers.watchdog import LOOKS, BeatStep, Watchdog
+
+ANSWER_SECONDS = 2
+"""Of the broker, to the watchdog; without an answer there is no judgement."""
+
+
+class Health:
+    """Of this process, from the start of the worker to its end."""
+
+    def __init__(self) -> None:
+        config = settings()
+        self.liveness = Liveness(config.health_stall_seconds, monotonic_seconds())
+        broker = connect(config.required("broker_url"), timeout=ANSWER_SECONDS, master=config.broker_master)
+        self.watchdog = Watchdog(self.liveness, broker, config.health_stall_seconds / LOOKS)
+        pages = {"/livez": self.livez, "/readyz": self.readyz, "/metrics": metrics}
+        self.pages = Pages(config.admin_host, config.health_port, pages, "HEADRACE_HEALTH_PORT") if config.health_port else None
+        BeatStep.liveness, BeatStep.begin_anew = self.liveness, self.watchdog.begin_anew
+        self.watchdog.start()
+
+    def livez(self) -> Page:
+        """503 with the reason when the worker should be ended."""
+        return verdict(self.liveness.fault(monotonic_seconds()))
+
+    def readyz(self) -> Page:
+        """503 unless it consumes."""
+        state = self.liveness.state
+        return verdict(self.liveness.fault(monotonic_seconds()) or ("" if state == "consuming" else state))
+
+
+def metrics() -> Page:
+    """Prometheus text."""
+    return Page(exposition(), content_type=CONTENT_TYPE)
+
+
+_of_this_process: list[Health] = []
+
+
+def meanwhile() -> None:
+    """Called between attempts to reach the broker: it is away, the worker is not."""
+    for health in _of_this_process:
+        health.liveness.beat(monotonic_seconds(), "connecting")
+
+
+@signals.worker_init.connect
+def _begin(**_: Any) -> None:
+    _of_this_process.append(Health())
+
+
+@signals.worker_process_init.connect
+def _forget(**_: Any) -> None:
+    """A child has the parent's objects and none of its threads."""
+    for health in _of_this_process:
+        if health.pages:
+            health.pages.drop()
+    _of_this_process.clear()
+
+
+@signals.worker_shutting_down.connect
+def _end(**_: Any) -> None:
+    """Its loop is allowed to stand still from now on; `lifecycle` bounds how long."""
+    for health in _of_this_process:
+        health.liveness.beat(monotonic_seconds(), "stopping")
+        health.watchdog.stop()
