@@ -59,10 +59,11 @@ class RedisServer:
         binary: path of a redis-server or valkey-server.
         directory: where it keeps its files.
         options: further settings, as on its command line.
+        port: 0 for a free one.
     """
 
-    def __init__(self, binary: str, directory: Path, *options: str) -> None:
-        self.port = free_port()
+    def __init__(self, binary: str, directory: Path, *options: str, port: int = 0) -> None:
+        self.port = port or free_port()
         self.url = redis_at(self.port)
         self._command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory), *options]
         self.client = redis.Redis(port=self.port, socket_timeout=5, retry=None)
@@ -94,9 +95,9 @@ class RedisServer:
 
 
 @contextmanager
-def running(binary: str, directory: Path, *options: str) -> Iterator[RedisServer]:
+def running(binary: str, directory: Path, *options: str, port: int = 0) -> Iterator[RedisServer]:
     """A server for the length of a ``with``."""
-    server = RedisServer(binary, directory, *options)
+    server = RedisServer(binary, directory, *options, port=port)
     try:
         yield server
     finally:

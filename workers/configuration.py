@@ -6,6 +6,7 @@ Each fault names the setting and the fix. `headrace check` asks the servers and 
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from shared.cache.client import is_cluster
 from shared.db.pool import TOOL
 from shared.settings import PREFIX, Settings
 from workers.exporter.database import EXPORTER
@@ -77,12 +78,15 @@ class DatabaseFacts(NamedTuple):
 
 
 class RedisFacts(NamedTuple):
-    """``run_id`` differs between any two servers. A value is None when the server does not tell it."""
+    """``run_id`` differs between any two servers; ``maxmemory`` is in bytes, 0 for none. A value is None when the server does not
+    tell it."""
 
     run_id: str
     maxmemory_policy: str | None
     appendonly: str | None
     appendfsync: str | None
+    maxmemory: int | None = None
+    is_cluster_node: bool = False
 
 
 class Facts(NamedTuple):
@@ -105,7 +109,7 @@ def faults(config: Settings, facts: Facts, fleet: Fleet) -> list[Fault]:
         *(_database(config, facts.database, fleet) if facts.database else ()),
         *(_replica(config, facts.replica, facts.database, fleet) if facts.replica else ()),
         *(_broker(facts.broker) if facts.broker else ()),
-        *(_cache(facts.cache, facts.broker) if facts.cache else ()),
+        *(_cache(config, facts.cache, facts.broker) if facts.cache else ()),
     ]
 
 
@@ -243,7 +247,7 @@ def _broker(broker: RedisFacts) -> Iterator[Fault]:
             yield _fault("broker_url", f"{name} is {value}: {losses[name]}", fix)
 
 
-def _cache(cache: RedisFacts, broker: RedisFacts | None) -> Iterator[Fault]:
+def _cache(config: Settings, cache: RedisFacts, broker: RedisFacts | None) -> Iterator[Fault]:
     if broker and cache.run_id == broker.run_id:
         yield _fault(
             "cache_url",
@@ -253,6 +257,12 @@ def _cache(cache: RedisFacts, broker: RedisFacts | None) -> Iterator[Fault]:
     elif cache.maxmemory_policy == "noeviction":
         fix = "`CONFIG SET maxmemory-policy allkeys-lfu` and a maxmemory on the cache, and in its redis.conf"
         yield _fault("cache_url", "maxmemory-policy is noeviction: a full cache refuses what is new", fix)
+    elif cache.maxmemory == 0:
+        fix = "`CONFIG SET maxmemory 64mb` or more on the cache, and in its redis.conf"
+        yield _fault("cache_url", "maxmemory is 0: the cache grows until its machine has no memory", fix)
+    if cache.is_cluster_node and not is_cluster(config.cache_url):
+        fix = "write it as cluster://host:port, and some other nodes after a semicolon"
+        yield _fault("cache_url", "it names a node of a Redis Cluster as if that were the whole", fix)
 
 
 def _fault(setting: str, problem: str, fix: str) -> Fault:

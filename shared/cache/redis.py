@@ -110,7 +110,7 @@ class Remote:
         def put(client: Client) -> list[bool]:
             pipeline = client.pipeline(transaction=False)
             for name, raw, milliseconds in values:
-                pipeline.eval(STORE, 2, name, keys.lease(name), token, raw, milliseconds)
+                pipeline.execute_command("EVAL", STORE, 2, name, keys.lease(name), token, raw, milliseconds)
             return [bool(each) for each in pipeline.execute()]
 
         return self.run("store", put)
@@ -121,7 +121,7 @@ class Remote:
         def drop(client: Client) -> None:
             pipeline = client.pipeline(transaction=False)
             for name in names:
-                pipeline.eval(RELEASE, 1, keys.lease(name), token)
+                pipeline.execute_command("EVAL", RELEASE, 1, keys.lease(name), token)
             pipeline.execute()
 
         self.run("release", drop)
@@ -132,9 +132,9 @@ class Remote:
         def forget(client: Client) -> bool:
             pipeline = client.pipeline(transaction=False)
             for name in names:
-                pipeline.unlink(name, keys.lease(name))
+                pipeline.execute_command("UNLINK", name, keys.lease(name))
             for tag in change.tags:
-                pipeline.eval(STAMP, 1, keys.tag(tag), keys.CHANGED_AGAIN_MS)
+                pipeline.execute_command("EVAL", STAMP, 1, keys.tag(tag), keys.CHANGED_AGAIN_MS)
             pipeline.execute()
             client.publish(keys.CHANGED, change.encode())  # after it: who hears of it and reads finds nothing old
             return True

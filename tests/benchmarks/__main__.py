@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from shared.errors import HeadraceError
-from tests.benchmarks import cache, copy, drain, enqueue, fairness, idle, queries, scaling, tuning
+from tests.benchmarks import cache, cache_choices, cache_outage, copy, drain, enqueue, fairness, idle, queries, scaling, tuning
 from tests.benchmarks.ground import Ground, ground
 from tests.benchmarks.verdict import Verdict
 
@@ -47,11 +47,14 @@ BENCHMARKS: dict[str, Callable[[Ground, argparse.Namespace, Callable[[str], None
     "copy": lambda it, options, say: copy.run(it, count=options.messages, rounds=options.rounds, say=say),
     "queries": lambda it, options, say: queries.run(it, rows=options.rows, seconds=options.idle_seconds, say=say),
     "cache": lambda it, options, say: cache.run(it, operations=2_000 if options.quick else 100_000, say=say),
+    "cache_outage": lambda it, options, say: cache_outage.run(it, seconds=6 if options.quick else 30, say=say),
+    "cache_choices": lambda it, _, say: cache_choices.run(it, say=say),
     "scaling": lambda it, options, say: scaling.run(it, step_seconds=options.step_seconds, say=say),
     "tuning": lambda it, options, say: tuning.run(it, count=options.messages, rounds=options.rounds, say=say),
 }
-BOUNDED = [name for name in BENCHMARKS if name not in ("tuning", "scaling")]
-"""Those with a peer; a sweep over settings and a fleet that grows and shrinks take minutes and are run by name."""
+BY_NAME = ("tuning", "scaling", "cache_choices", "cache_outage")
+BOUNDED = [name for name in BENCHMARKS if name not in BY_NAME]
+"""Those with a peer; sweeps over what was chosen, and a fleet that grows, shrinks or lacks its cache, take minutes."""
 
 
 def main() -> int:
@@ -79,7 +82,9 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     names = ",".join(BENCHMARKS)
-    parser.add_argument("--only", type=_chosen, default=BOUNDED, metavar=names, help="which; default: all but tuning and scaling")
+    parser.add_argument(
+        "--only", type=_chosen, default=BOUNDED, metavar=names, help=f"which; default: all but {', '.join(BY_NAME)}"
+    )
     parser.add_argument("--messages", type=_at_least(MESSAGES_MIN), default=20_000, help="in one run of one side; default 20000")
     parser.add_argument("--rows", type=_at_least(ROWS_MIN), default=5_000_000, help="of `queries`; default 5000000")
     parser.add_argument("--rounds", type=_at_least(1), default=3, help="of each side; default 3")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import quantiles
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 
@@ -37,10 +37,20 @@ AHEAD_SECONDS = 0.5
 HIT_RATIO_MIN, HIT_US_MAX, READ_MS_MAX, OPERATION_MS_MAX, CHANGE_MS_MAX = 95, 2, 2, 10, 100
 
 
+class Servers(Protocol):
+    """Where they are."""
+
+    @property
+    def cache_url(self) -> str: ...
+
+    @property
+    def database_url(self) -> str: ...
+
+
 class Child:
     """A process of the benchmark."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Servers) -> None:
         command = [sys.executable, "-m", "tests.benchmarks.cache_process", ground.cache_url, ground.database_url]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -69,7 +79,7 @@ class Child:
 
 
 @contextmanager
-def processes(ground: Ground, count: int) -> Iterator[list[Child]]:
+def processes(ground: Servers, count: int) -> Iterator[list[Child]]:
     """So many, each told of changes; gone at the end."""
     children = [Child(ground) for _ in range(count)]
     try:

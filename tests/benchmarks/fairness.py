@@ -19,18 +19,12 @@ from typing import NamedTuple
 from loadgen.http import Connection
 from shared.db.engine import close_engine
 from shared.db.session import transact
-from shared.settings import PREFIX
 from shared.store import accounts
 from tests.benchmarks import flood
 from tests.benchmarks.ground import Ground
-from tests.benchmarks.sides import LANES, STOP_SECONDS, worker
+from tests.benchmarks.sides import LANES, ingress, worker
 from tests.benchmarks.verdict import Bound, Series, Verdict
 from tests.waiting import eventually
-from workers.local import ports
-from workers.local.child import Child
-from workers.local.conditions import answers_http
-from workers.local.identity import end
-from workers.local.program import Program
 
 OTHERS = 20
 RATE_OF_ONE = 5
@@ -75,7 +69,7 @@ def run(ground: Ground, *, seconds: float, say: Callable[[str], None]) -> Verdic
     ground.reset()
     flooder, *others = [_api_key(f"fair-{number}") for number in range(OTHERS + 1)]
     close_engine()
-    with _ingress(ground) as (edge, port), worker(LANES, ground) as child:
+    with ingress(ground) as (edge, port), worker(LANES, ground) as child:
         for each in (edge, child):
             eventually(f"{each.program.name} is ready", each.program.is_ready, within=START_SECONDS_MAX)
         alone = asyncio.run(_send(port, others, ALONE, seconds))
@@ -161,23 +155,6 @@ def _flood(port: int, api_key: str, seconds: float) -> Iterator[Callable[[], Flo
     finally:
         process.kill()
         process.wait()
-
-
-@contextmanager
-def _ingress(ground: Ground) -> Iterator[tuple[Child, int]]:
-    port = ports.choose(0)
-    program = Program(
-        name="ingress",
-        command=(sys.executable, "-m", "workers.cli.main", "ingress"),
-        environment={**ground.headrace_environment, f"{PREFIX}INGRESS_PORT": str(port)},
-        is_ready=answers_http(port, "/livez"),
-        stop_seconds=STOP_SECONDS,
-    )
-    child = Child(program, ground.directory / "ingress.log")
-    try:
-        yield child, port
-    finally:
-        end([child.stoppable])
 
 
 def _api_key(name: str) -> str:

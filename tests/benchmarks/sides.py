@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from shared.settings import PREFIX
 from shared.topology import MESSAGES
 from tests.benchmarks.ground import DIRECTORY, ROOT, Ground
+from workers.local import ports
 from workers.local.child import Child
+from workers.local.conditions import answers_http
 from workers.local.identity import end
 from workers.local.program import Program
 
@@ -69,6 +72,24 @@ def worker(side: Side, ground: Ground, queues: str = MESSAGES) -> Iterator[Child
     child = Child(_peer(side.peer, ground, queues) if side.peer else _ours(ground), log_of(side, ground))
     try:
         yield child
+    finally:
+        end([child.stoppable])
+
+
+@contextmanager
+def ingress(ground: Ground) -> Iterator[tuple[Child, int]]:
+    """Our ingress, just started, and its port; gone at the end."""
+    port = ports.choose(0)
+    program = Program(
+        name="ingress",
+        command=(sys.executable, "-m", "workers.cli.main", "ingress"),
+        environment={**ground.headrace_environment, f"{PREFIX}INGRESS_PORT": str(port)},
+        is_ready=answers_http(port, "/livez"),
+        stop_seconds=STOP_SECONDS,
+    )
+    child = Child(program, ground.directory / "ingress.log")
+    try:
+        yield child, port
     finally:
         end([child.stoppable])
 

@@ -2,20 +2,21 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from time import monotonic
 from typing import Any
 
 import pytest
 import redis
 
-from shared.breaker import State
 from shared.cache import keys
 from shared.cache.change import Change
 from shared.cache.tiered import Cache
 from shared.cache.tiers import Tiers
+from tests.benchmarks.cache import processes
+from tests.benchmarks.cache_process import LOADS
 from tests.caches import KIND, Source, Value, process
+from tests.conftest import RunningStack
 from tests.redis_server import EMBEDDED, RedisServer, running
-from tests.sentinel import sentinel_group
-from tests.tcp_proxy import TcpProxy
 from tests.waiting import eventually
 
 Process = tuple[Tiers, Cache[Value]]
@@ -183,88 +184,9 @@ def test_another_version_of_the_code_sees_no_values_of_this_one_and_hears_its_ch
     assert source.get(new, "a") == "new"
 
 
-def test_a_dead_redis_costs_one_failure_and_is_found_again_when_it_is_back(start: Start, server: RedisServer) -> None:
-    source = Source(**{f"k{number}": "v" for number in range(50)})
-    tiers, cache = start()
-    assert tiers.remote
-    source.get(cache, "k0")
-    server.kill()
-    try:
-        for key in source.rows:
-            assert source.get(cache, key) == "v"
-        assert tiers.remote.breaker.state is State.OPEN
-        assert not tiers.tell(change("k0"))
-        assert not cache.has_copy("k0")
-    finally:
-        server.start()
-    eventually("it is told of changes again", lambda: tiers.listening and tiers.remote.breaker.state is State.CLOSED)
-    assert source.get(cache, "k0") == "v"
-    assert server.client.exists(keys.value(KIND, "k0"))
-
-
-def test_a_redis_that_hangs_costs_one_time_out_for_many_calls(start: Start, server: RedisServer) -> None:
-    source = Source(**{f"k{number}": "v" for number in range(50)})
-    with TcpProxy.running(("127.0.0.1", server.port)) as proxy:
-        tiers, cache = start(f"redis://127.0.0.1:{proxy.port}/0", timeout=0.25)
-        assert tiers.remote
-        source.get(cache, "k0")
-        proxy.stall()
-        calls = count_calls(tiers)
-        for key in source.rows:
-            assert source.get(cache, key) == "v"
-        assert calls == ["read"]
-        proxy.flow()
-
-
-def count_calls(tiers: Tiers) -> list[str]:
-    """The operations that are really tried from now on."""
-    remote, calls = tiers.remote, []
-    assert remote
-    run, allows = remote.run, remote.breaker.allows
-
-    def counted(operation: str, work: Any) -> Any:
-        return run(operation, lambda client: (calls.append(operation), work(client))[1])
-
-    remote.run = counted  # type: ignore[method-assign]
-    assert allows()
-    return calls
-
-
-@pytest.mark.parametrize("how", ["cut", "abandon"])
-def test_changes_missed_on_a_lost_or_half_open_connection_are_made_good(start: Start, server: RedisServer, how: str) -> None:
-    source = Source(a="old")
-    teller, _ = start()
-    with TcpProxy.running(("127.0.0.1", server.port)) as proxy:
-        tiers, cache = start(f"redis://127.0.0.1:{proxy.port}/0", timeout=0.25)
-        source.get(cache, "a")
-        generation = cache.copies.generation
-        getattr(proxy, how)()
-        source.rows["a"] = "new"
-        assert teller.tell(change("a"))
-        assert cache.has_copy("a"), "it cannot have heard"
-        if how == "cut":
-            proxy.start()
-        eventually("it listens again", lambda: cache.copies.generation > generation and tiers.listening, within=40)
-        assert tiers.remote
-        eventually("it asks Redis again", lambda: source.get(cache, "a") == "new", within=20)
-
-
-def test_a_failover_of_sentinel_is_survived(tmp_path_factory: pytest.TempPathFactory) -> None:
-    source = Source(a="one", b="two")
-    with sentinel_group(EMBEDDED, tmp_path_factory.mktemp("sentinel")) as group:
-        tiers, cache = process(group.url)
-        try:
-            assert source.get(cache, "a") == "one"
-            assert group.master.client.exists(keys.value(KIND, "a"))
-            group.failover()
-            assert source.get(cache, "b") == "two"
-            eventually("it is told of changes", lambda: tiers.listening and tiers.remote and tiers.remote.now_us(), within=30)
-            eventually("the new master takes values", lambda: stored_in(group.master.client, cache, source), within=30)
-        finally:
-            tiers.close()
-
-
-def stored_in(client: redis.Redis, cache: Cache[Value], source: Source) -> bool:
-    cache.copies.drop("a")
-    source.get(cache, "a")
-    return bool(client.exists(keys.value(KIND, "a")))
+def test_a_thousand_misses_of_one_key_at_once_in_four_processes_are_one_load(clean: RunningStack) -> None:
+    with redis.Redis.from_url(clean.cache_url) as server, processes(clean, 4) as children:
+        for child in children:
+            child.tell("stampede", key="hot", threads=250, at=monotonic() + 0.5)
+        assert sum(child.answer() for child in children) == 1_000
+        assert int(server.get(LOADS) or 0) == 1

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from shared.db.engine import close_engine, engine, use_pool_of
-from shared.db.session import transact
+from shared.db.session import WriteSession, transact, write_session
 from shared.message import Author
 from shared.store import messages
 from shared.store.messages import Arrival
@@ -113,6 +113,31 @@ def test_the_number_of_statements_does_not_depend_on_the_size() -> None:
     statements.clear()
     store([Arrival(account, message(f"n{n}", f"c{n}", author=Author(f"u{n}")), None) for n in range(200)])
     assert len(statements) == 3, "where nobody is new"
+
+
+def test_a_conversation_that_has_gone_is_begun_again() -> None:
+    account = new_account()
+    store([Arrival(account, message(f"{name}-1", name), None) for name in ("left", "right")])
+    with write_session() as session:
+        for table in ("messages", "conversations"):
+            session.execute(text(f"DELETE FROM {table}"))
+    stored = store([Arrival(account, message(f"again-{name}", name), None) for name in ("left", "right", "new")])
+    assert stored == (3, 0, frozenset())
+    assert_sequences_whole()
+
+
+def test_a_conversation_that_was_rolled_back_is_begun_by_the_next_batch() -> None:
+    account = new_account()
+    arrivals = [Arrival(account, message("m"), None)]
+
+    def work(session: WriteSession) -> None:
+        messages.store(session, arrivals)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        transact(work)
+    assert store(arrivals) == (1, 0, frozenset())
+    assert_sequences_whole()
 
 
 def test_messages_of_unknown_accounts_are_named_and_left_out() -> None:

@@ -120,6 +120,15 @@ def test_broker_and_cache_must_be_two_servers_and_the_cache_must_evict() -> None
     assert same.setting == "HEADRACE_CACHE_URL"
     (keeps,) = found(SOUND._replace(cache=CACHE._replace(maxmemory_policy="noeviction")))
     assert "allkeys-lfu" in keeps.fix
+    (unbounded,) = found(SOUND._replace(cache=CACHE._replace(maxmemory=0)))
+    assert "CONFIG SET maxmemory 64mb" in unbounded.fix
+
+
+def test_a_node_of_a_cluster_must_be_named_as_one() -> None:
+    node = SOUND._replace(cache=CACHE._replace(is_cluster_node=True))
+    (fault,) = found(node, cache_url="redis://host:7000/0")
+    assert "cluster://" in fault.fix
+    assert found(node, cache_url="cluster://host:7000;cluster://host:7001") == []
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import redis
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from shared.cache.client import open_client
 from shared.db.engine import create
 from shared.db.migrate import revisions
 from shared.errors import ConfigurationError
-from shared.redis_client import connect
 from shared.settings import PREFIX, Settings, masked, settings
 from workers.cli.output import first_line, json_option, print_json
 from workers.configuration import DatabaseFacts, Facts, Fault, Fleet, RedisFacts, faults
@@ -138,13 +138,17 @@ def _ask_database(config: Settings, server: str) -> DatabaseFacts:
 
 
 def ask_redis(url: str, config: Settings) -> RedisFacts:
-    """What a Redis tells of its configuration. Raises redis.RedisError."""
-    with connect(url, timeout=config.broker_timeout_seconds, master=config.broker_master) as server:
-        run_id = str(server.info("server")["run_id"])
-        return RedisFacts(run_id, *(_option(server, name) for name in ("maxmemory-policy", "appendonly", "appendfsync")))
+    """What a Redis tells of its configuration; of a Cluster its first node: they are alike. Raises redis.RedisError."""
+    master = config.cache_master if url == config.cache_url else config.broker_master
+    with open_client(url, timeout=config.broker_timeout_seconds, master=master) as server:
+        told: Any = server.info()
+        info = told if "run_id" in told else next(iter(told.values()))
+        is_node = info.get("redis_mode") == "cluster"
+        log, sync = (None, None) if is_node else (_option(server, "appendonly"), _option(server, "appendfsync"))
+        return RedisFacts(str(info["run_id"]), info.get("maxmemory_policy"), log, sync, info.get("maxmemory"), is_node)
 
 
-def _option(server: redis.Redis, name: str) -> str | None:
+def _option(server: Any, name: str) -> str | None:
     try:
         found: Any = server.config_get(name)
     except redis.ResponseError:  # managed servers hide it
