@@ -26,7 +26,7 @@ down: .venv/runtime  ## stop a fleet that `make up ARGS=--detach` started
 test: .venv/dev  ## install what the tests need and run all of them; ARGS="tests/unit -n 0" for a part, one by one
 	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
-chaos: .venv/dev  ## the faults of docs/chaos.md in their long form, about half an hour; ARGS="--seed 7 -k storm"
+chaos: .venv/dev  ## the faults of docs/chaos.md in their long form, about 45 minutes; ARGS="--seed 7 -k storm"
 	@HEADRACE_CHAOS_ROUNDS=10 $(BIN)/python -m pytest tests/chaos --timeout=1200 $(ARGS)
 
 load: .venv/runtime  ## drive the running fleet; ARGS="--rate 1000 --duration 30"

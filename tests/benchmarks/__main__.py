@@ -15,7 +15,20 @@ from pathlib import Path
 from rich.console import Console
 
 from shared.errors import HeadraceError
-from tests.benchmarks import cache, cache_choices, cache_outage, copy, drain, enqueue, fairness, idle, queries, scaling, tuning
+from tests.benchmarks import (
+    cache,
+    cache_choices,
+    cache_outage,
+    checkout,
+    copy,
+    drain,
+    enqueue,
+    fairness,
+    idle,
+    queries,
+    scaling,
+    tuning,
+)
 from tests.benchmarks.ground import Ground, ground
 from tests.benchmarks.verdict import Verdict
 
@@ -46,6 +59,7 @@ BENCHMARKS: dict[str, Callable[[Ground, argparse.Namespace, Callable[[str], None
     "fairness": lambda it, options, say: fairness.run(it, seconds=options.idle_seconds, say=say),
     "copy": lambda it, options, say: copy.run(it, count=options.messages, rounds=options.rounds, say=say),
     "queries": lambda it, options, say: queries.run(it, rows=options.rows, seconds=options.idle_seconds, say=say),
+    "checkout": lambda it, options, say: checkout.run(it, count=options.messages, rounds=options.rounds, say=say),
     "cache": lambda it, options, say: cache.run(it, operations=2_000 if options.quick else 100_000, say=say),
     "cache_outage": lambda it, options, say: cache_outage.run(it, seconds=6 if options.quick else 30, say=say),
     "cache_choices": lambda it, _, say: cache_choices.run(it, say=say),
