@@ -1,13 +1,7 @@
-"""Beat: each tick is sent once and has its effect once, whatever becomes of the beats (killed, paused, two at once)."""
+"""Beat: a tick is sent once and has its effect once; an outage is waited for. Kills and pauses: tests/chaos/test_beats.py."""
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import redis
@@ -16,6 +10,7 @@ from shared.broker.script import TICK
 from shared.schedule import SCHEDULE, Entry, tick_id
 from shared.topology import MAINTENANCE
 from tasks.tick import begin
+from tests.beat_process import beats, dues
 from tests.conftest import RunningStack
 from tests.foreground import foreground
 from tests.redis_server import EMBEDDED, RedisServer, running
@@ -24,25 +19,6 @@ from workers.beat import Beat
 
 PERIOD_SECONDS = 0.1
 TASK = "test.tick"
-ROUNDS = int(os.environ.get("HEADRACE_CHAOS_ROUNDS", "1"))
-TICKS = 60 * ROUNDS
-
-
-@contextmanager
-def beats(url: str, count: int) -> "Iterator[list[subprocess.Popen[bytes]]]":
-    """Beat processes, gone at the end."""
-    processes = [start(url) for _ in range(count)]
-    try:
-        yield processes
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait(10)
-
-
-def start(url: str) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "tests.beat_process", url, TASK, str(PERIOD_SECONDS)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @pytest.fixture
@@ -50,35 +26,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A broker of the test's own."""
     with running(EMBEDDED, tmp_path_factory.mktemp("broker")) as it:
         yield it
-
-
-def dues(broker: redis.Redis) -> list[int]:
-    """When the ticks in the queue were due, in the order in which they were sent."""
-    return [json.loads(json.loads(payload)["body"])[0][0] for payload in reversed(broker.lrange(MAINTENANCE, 0, -1))]
-
-
-def test_two_beats_one_of_them_paused_and_killed_at_random_send_each_tick_once_and_none_late(server: RedisServer) -> None:
-    seed = random.randrange(2**32)
-    chance = random.Random(seed)
-    broker = server.client
-    with beats(server.url, 2) as processes:
-        eventually("a tick is sent", lambda: broker.llen(MAINTENANCE) > 0, within=30)
-        while (sent := broker.llen(MAINTENANCE)) < TICKS:
-            victim = chance.randrange(2)
-            if chance.random() < 0.3:
-                processes[victim].kill()
-                processes[victim].wait(10)
-                processes[victim] = start(server.url)
-            else:
-                processes[victim].send_signal(signal.SIGSTOP)
-            after = sent + chance.randrange(1, 6)
-            eventually("ticks go on", lambda after=after: broker.llen(MAINTENANCE) >= after, within=30, every=0.01)
-            processes[victim].send_signal(signal.SIGCONT)
-    times = dues(broker)
-    period = round(PERIOD_SECONDS * 1000)
-    assert len(set(times)) == len(times), f"seed {seed}: a tick was sent twice"
-    assert times == sorted(times), f"seed {seed}: a tick was sent after a later one"
-    assert all(due % period == 0 for due in times)
 
 
 def test_a_tick_delivered_again_has_no_second_effect_and_one_overtaken_has_none(server: RedisServer) -> None:
@@ -114,7 +61,7 @@ def test_a_mark_from_a_server_whose_clock_was_ahead_stops_nothing(server: RedisS
 
 def test_an_outage_of_the_broker_is_waited_for_and_costs_no_old_ticks(server: RedisServer) -> None:
     broker = server.client
-    with beats(server.url, 1):
+    with beats(server.url, TASK, PERIOD_SECONDS, 1):
         eventually("a tick is sent", lambda: broker.llen(MAINTENANCE) > 0, within=30)
         server.kill()
         server.start()

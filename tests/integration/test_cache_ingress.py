@@ -1,5 +1,6 @@
 """What changes an account or a channel takes effect in every running ingress, not when a copy's time is over."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -89,6 +90,17 @@ def test_rotating_and_removing_a_channel_take_effect_in_every_ingress(two: Two, 
     assert two.statuses() == {(202, 202)}, "the old one still is"
     assert headrace("channel", "remove", channel_id).code == 0
     eventually("both refuse", lambda: two.statuses() == {(404, 202)})
+
+
+def test_hits_are_in_the_metrics_within_a_second_or_two(two: Two) -> None:
+    def hits() -> int:
+        text = two.first.request("GET", "/metrics").body.decode()
+        found = re.search(r'headrace_cache_requests_total\{cache="channels",result="hit",tier="l1"\} (\d+)', text)
+        return int(found[1]) if found else 0
+
+    for _ in range(5):
+        two.first.webhook("m")
+    eventually("they are counted", lambda: hits() >= 5)
 
 
 def test_a_change_that_is_rolled_back_is_told_to_nobody(clean: RunningStack) -> None:
