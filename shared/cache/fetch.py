@@ -12,13 +12,14 @@ Without Redis everybody loads. When the source fails, the newest value that may 
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from uuid_utils import uuid4
 
 from shared.cache import keys as names
 from shared.cache.entry import Entry, freshness
 from shared.cache.envelope import VALUE_BYTES_MAX, Envelope
+from shared.cache.reading import Reading
 from shared.cache.redis import CAUTION_US, Kept, Read
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Fetch(Generic[V]):
         self._done: dict[str, Entry] = {}
         self._fallback: dict[str, Entry] = {}
         self._early: dict[str, float] = {}  # keys drawn for a refresh, and until when the value that there is is fresh
-        self._stamps: dict[str, bytes | None] = {}
+        self._reading = Reading(cache)
 
     def run(self, keys: Sequence[str]) -> dict[str, Entry]:
         """An entry for each key. Raises what the loader raises."""
@@ -69,7 +70,7 @@ class Fetch(Generic[V]):
                 self._fall_back_on(key, entry)
                 if entry.is_fresh(now) and entry.generation == copies.generation:
                     self._early[key] = entry.fresh_until  # why else would it be fetched
-        self._take(keys, self._read(keys), first=True)
+        self._look(keys, first=True)
         waited, pause = 0.0, PAUSE_SECONDS_FIRST
         while missing := [key for key in keys if key not in self._done]:
             leased, refused = self._lease(missing)
@@ -83,46 +84,31 @@ class Fetch(Generic[V]):
                 break
             threading.Event().wait(pause)
             waited, pause = waited + pause, min(PAUSE_SECONDS_MAX, pause * 2)
-            self._take(missing, self._read(missing))
+            self._look(missing)
         return self._done
 
-    def _read(self, keys: Sequence[str]) -> Read | None:
-        remote = self._cache.remote
-        if remote is None or not self._ttl:
-            return None
-        tags = self._known_tags(keys)
-        read = remote.read([*(names.value(self._kind, key) for key in keys), *map(names.tag, tags)])
-        if read is None:
-            return None
-        self._stamps = dict(zip(tags, read.values[len(keys) :], strict=True))
-        return Read(read.values[: len(keys)], read.now_us)
-
-    def _known_tags(self, keys: Sequence[str]) -> list[str]:
-        """Of copies that are being renewed, which have the same tags as before: then one MGET brings their stamps along."""
-        return list({tag: None for key in keys if key in self._fallback for tag in self._fallback[key].tags})
-
-    def _take(self, keys: Sequence[str], read: Read | None, *, first: bool = False) -> None:
-        """Of what Redis has, keep what is fresh, and remember what may serve stale. The ``first`` look counts."""
+    def _look(self, keys: Sequence[str], *, first: bool = False) -> None:
+        """One MGET; the ``first`` one counts."""
+        tags = (tag for key in keys if key in self._fallback for tag in self._fallback[key].tags)
+        read = self._reading.look(keys, tags) if self._ttl else None
         if read is None:
             return
-        opened: dict[str, tuple[Envelope, V | None]] = {}
-        for key, raw in zip(keys, read.values, strict=True):
-            if raw is not None and (it := self._cache.codec.open(raw)) is not None:
-                opened[key] = it
-        self._ask_stamps(tag for envelope, _ in opened.values() for tag in envelope.tags)
-        now, before = self._cache.clock(), len(self._done)
-        for key, it in opened.items():
-            if self._is_changed(it[0]):
-                continue
-            entry = self._entry_of(*it, read.now_us)
-            if entry.is_fresh(now) and not self._is_due(key, entry, now):
-                self._finish(key, entry)
-            else:
-                self._fall_back_on(key, entry)
+        before = len(self._done)
+        self._take(keys, read)
         if first:
             hits = len(self._done) - before
             self._cache.counts.l2_hits += hits
             self._cache.counts.l2_misses += len(keys) - hits
+
+    def _take(self, keys: Sequence[str], read: Read) -> None:
+        """Of what Redis has, keep what is fresh, and remember what may serve stale."""
+        now = self._cache.clock()
+        for key, (envelope, value) in self._reading.holding(keys, read).items():
+            entry = self._entry(value, envelope, now - (max(0, read.now_us - envelope.loaded_at) - envelope.fresh_us) / 1e6)
+            if entry.is_fresh(now) and not self._is_due(key, entry, now):
+                self._finish(key, entry)
+            else:
+                self._fall_back_on(key, entry)
 
     def _is_due(self, key: str, entry: Entry, now: float) -> bool:
         """Whether this fetch is to renew a value that is still fresh: drawn once, here or by who looked at the copy."""
@@ -132,18 +118,6 @@ class Fetch(Generic[V]):
             self._early[key] = entry.fresh_until
             return True
         return False
-
-    def _ask_stamps(self, tags: Any) -> None:
-        unknown = list({tag: None for tag in tags if tag not in self._stamps})
-        if unknown and self._cache.remote is not None:
-            read = self._cache.remote.read([names.tag(tag) for tag in unknown])
-            # Without an answer nobody can say that nothing has changed.
-            values = read.values if read else [b"9" * 18] * len(unknown)
-            self._stamps |= dict(zip(unknown, values, strict=True))
-
-    def _is_changed(self, envelope: Envelope) -> bool:
-        """Whether one of its tags was invalidated after its load began."""
-        return any(int(self._stamps.get(tag) or 0) >= envelope.loaded_at for tag in envelope.tags)
 
     def _lease(self, keys: Sequence[str]) -> tuple[list[str], list[str]]:
         """The keys that are ours to load, and those that another one loads."""
@@ -156,19 +130,16 @@ class Fetch(Generic[V]):
         if answer is None:
             return list(keys), []
         granted, read = answer
-        leased = [key for key, mine in zip(keys, granted, strict=True) if mine]
         self._take(keys, read)
-        finished = [key for key in leased if key in self._done]
-        if finished:
+        leased = [key for key, mine in zip(keys, granted, strict=True) if mine]
+        if finished := [key for key in leased if key in self._done]:
             self._release(finished)
-        return [key for key in leased if key not in self._done], [
-            key for key, mine in zip(keys, granted, strict=True) if not mine
-        ]
+        return [key for key in leased if key not in self._done], [key for key in keys if key not in leased]
 
     def _serve_early(self, keys: Sequence[str]) -> None:
-        now = self._cache.clock()
+        """What another one refreshes serves on; a copy that is doubtful does not."""
         for key in keys:
-            if key not in self._done and key in self._fallback and now < self._fallback[key].fresh_until:
+            if key not in self._done and key in self._early and key in self._fallback:
                 self._finish(key, self._fallback[key])
 
     def _load(self, keys: Sequence[str], *, leased: bool) -> None:
@@ -236,11 +207,6 @@ class Fetch(Generic[V]):
     def _fall_back_on(self, key: str, entry: Entry) -> None:
         if entry.value is not None and (key not in self._fallback or entry.fresh_until > self._fallback[key].fresh_until):
             self._fallback[key] = entry
-
-    def _entry_of(self, envelope: Envelope, value: V | None, now_us: int) -> Entry:
-        age = max(0, now_us - envelope.loaded_at) / 1e6
-        fresh_until = self._cache.clock() + envelope.fresh_us / 1e6 - age
-        return self._entry(value, envelope, fresh_until)
 
     def _entry(self, value: V | None, envelope: Envelope, fresh_until: float) -> Entry:
         return Entry(

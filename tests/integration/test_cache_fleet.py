@@ -163,6 +163,35 @@ def test_an_early_refresh_is_one_processs_work_and_the_others_serve_on(start: St
     assert source.asked == [["a"]] * 2
 
 
+def test_a_doubtful_copy_does_not_serve_while_another_process_loads(start: Start, server: RedisServer) -> None:
+    source = Source(a="old")
+    (_, first), (_, second) = start(), start()
+    source.get(second, "a")
+    second.copies.doubt()  # it has missed what follows
+    source.rows["a"] = "new"
+    server.client.delete(keys.value(KIND, "a"))
+    source.gate.clear()
+    source.entered.clear()
+    answers: list[str | None] = []
+    loader = threading.Thread(target=source.get, args=(first, "a"))
+    waiter = threading.Thread(target=lambda: answers.append(source.get(second, "a")))
+    loader.start()
+    assert source.entered.wait(15)
+    waiter.start()
+    waiter.join(0.2)
+    source.gate.set()
+    loader.join()
+    waiter.join()
+    assert answers == ["new"]
+    assert source.asked == [["a"]] * 2
+
+
+def test_an_absence_that_is_refreshed_early_is_asked_for_by_one(start: Start) -> None:
+    source = Source()
+    (_, first), (_, second) = start(early=1e9), start(early=1e9)
+    assert [source.get(cache, "a") for cache in (first, second, first)] == [None] * 3
+
+
 def test_what_nobody_can_read_is_a_miss_and_is_replaced(start: Start, server: RedisServer) -> None:
     source, (_, cache) = Source(a="one"), start()
     name = keys.value(KIND, "a")
