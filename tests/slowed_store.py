@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from shared.app import app
 from shared.outcome import Outcome
 from tasks.member import Member
-
-CHILD_RATE = 150
-"""Messages a second."""
+from tests.slowed_rate import CHILD_RATE
 
 _store = app.tasks["messages.store"]
 _run = _store.run
