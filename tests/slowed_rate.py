@@ -1,4 +1,4 @@
-"""How fast `tests.slowed_store` lets a child store: apart from it, because it needs a fleet's settings to be imported."""
+"""How slow `tests.slowed_store` is; apart from it, because that one wants a broker as soon as it is loaded."""
 
 CHILD_RATE = 150
 """Messages a second."""

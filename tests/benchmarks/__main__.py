@@ -21,6 +21,7 @@ from tests.benchmarks import (
     cache_outage,
     checkout,
     copy,
+    counting,
     drain,
     enqueue,
     fairness,
@@ -64,6 +65,7 @@ BENCHMARKS: dict[str, Callable[[Ground, argparse.Namespace, Callable[[str], None
     "cache_outage": lambda it, options, say: cache_outage.run(it, seconds=6 if options.quick else 30, say=say),
     "cache_choices": lambda it, _, say: cache_choices.run(it, say=say),
     "scaling": lambda it, options, say: scaling.run(it, step_seconds=options.step_seconds, say=say),
+    "metrics": lambda it, options, say: counting.run(it, count=options.messages, rounds=options.rounds, say=say),
     "tuning": lambda it, options, say: tuning.run(it, count=options.messages, rounds=options.rounds, say=say),
 }
 BY_NAME = ("tuning", "scaling", "cache_choices", "cache_outage")

@@ -1,5 +1,6 @@
 """Flower behind its password, opened in a real browser."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -8,9 +9,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+import redis
 from pytest_celery import CeleryTestWorker
 
+from shared.broker.claims import Claims
+from shared.producer import Producer
 from tests.conftest import RunningStack
+from tests.factory import count, message, new_account, queued
 from tests.foreground import Foreground, foreground, status
 from tests.waiting import eventually
 from workers.local import ports
@@ -40,12 +45,30 @@ def flower(clean: RunningStack) -> Iterator[tuple[Foreground, str]]:
         yield process, place
 
 
-def rendered(place: str, profile: Path) -> str:
-    """The page as a browser shows it, scripts run."""
-    assert CHROMIUM
-    url = f"http://headrace:{PASSWORD}@{place}/workers"
-    command = [CHROMIUM, *QUIET, f"--user-data-dir={profile}", "--virtual-time-budget=5000", "--dump-dom", url]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+class Browser:
+    """Chromium, logged in; each page in a profile of its own."""
+
+    def __init__(self, place: str, directory: Path) -> None:
+        self._place = place
+        self._directory = directory
+        self._pages = iter(range(1_000))
+
+    def text(self, page: str) -> str:
+        """The page as a browser shows it, scripts run."""
+        return self._open(page, "--dump-dom")
+
+    def picture(self, page: str, to: Path) -> None:
+        """A picture of it, as PNG."""
+        self._open(page, f"--screenshot={to}", "--window-size=1280,620", "--hide-scrollbars")
+
+    def _open(self, page: str, *more: str) -> str:
+        assert CHROMIUM
+        profile = self._directory / f"profile-{next(self._pages)}"
+        url = f"http://headrace:{PASSWORD}@{self._place}/{page}"
+        command = [CHROMIUM, *QUIET, f"--user-data-dir={profile}", "--virtual-time-budget=5000", *more, url]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        assert "--dump-dom" not in more or "Flower</title>" in shown, shown[:500]
+        return shown
 
 
 def test_flower_wants_the_password_everywhere_but_for_its_health_and_metrics(flower: tuple[Foreground, str]) -> None:
@@ -69,16 +92,42 @@ def test_flower_does_not_start_without_a_password(clean: RunningStack) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: install the package `chromium` to open Flower in a browser")
-def test_a_browser_sees_the_workers_in_flower(
-    flower: tuple[Foreground, str], start_worker: Callable[..., CeleryTestWorker], tmp_path: Path
+def test_a_browser_sees_workers_a_processed_batch_and_the_queues_with_their_lengths_in_flower(
+    clean: RunningStack,
+    flower: tuple[Foreground, str],
+    producer: Producer,
+    start_worker: Callable[..., CeleryTestWorker],
+    tmp_path: Path,
 ) -> None:
     _, place = flower
+    browser = Browser(place, tmp_path)
     start_worker("seen-by-flower")
-    pages = iter(range(1_000))
+    eventually(
+        "the worker is on the dashboard",
+        lambda: re.search(r"seen-by-flower@\S+", browser.text("workers")) is not None,
+        within=60,
+        every=1,
+    )
+    account = new_account()
+    producer.publish([queued(account, message("m-1")), queued(account, message("m-2"))])
+    eventually("they are stored", lambda: count("SELECT count(*) FROM messages") == 2)
+    eventually("the batch is listed", lambda: "messages.store" in browser.text("tasks"), within=60, every=1)
+    tasks = browser.text("tasks")
+    assert "SUCCESS" in tasks
+    found = re.search(r'href="/(task/[-0-9a-f]{36})"', tasks)
+    assert found
+    batch = browser.text(found[1])
+    assert "messages of messages)" in batch  # its size and its kind
+    assert "done" in batch
+    assert "text of m-1" not in tasks + batch
 
-    def worker_is_shown() -> bool:
-        page = rendered(place, tmp_path / f"profile-{next(pages)}")
-        assert "Flower</title>" in page, page[:500]
-        return re.search(r"seen-by-flower@\S+", page) is not None
+    with redis.Redis.from_url(clean.broker_url) as broker:
+        Claims(broker).pause(["messages.07"])
+        broker.lpush("messages.07", *(f"waits {number}" for number in range(17)))
+    row = re.compile(r"messages\.07\s*</td>\s*<td[^>]*>\s*17\s*<")
+    eventually("the lane and its length are listed", lambda: row.search(browser.text("broker")) is not None, within=60, every=1)
 
-    eventually("the worker is on the dashboard", worker_is_shown, within=60, every=1)
+    picture = Path(os.environ.get("HEADRACE_TEST_FLOWER_PICTURE", tmp_path / "flower.png"))
+    browser.picture("workers", picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size > 10_000
