@@ -12,9 +12,9 @@ from shared.clock import monotonic_seconds, wall_seconds
 from shared.db.outage import is_outage
 from shared.exporter_metrics import BUILD, EXPORTER_REFRESHED
 from shared.log import get_logger
-from shared.metrics import EXPORTER_UP
-from workers import scrape
+from shared.metrics import CONTENT_TYPE, EXPORTER_UP, exposition
 from workers.exporter.source import Source
+from workers.pages import Page, Pages, verdict
 
 INTERVAL_SECONDS = 5
 """Prometheus scrapes every 15 s by default; a refresh costs some hundred commands and three queries."""
@@ -41,13 +41,16 @@ class Exporter:
 
     def run(self, host: str, port: int, stop: threading.Event) -> None:
         """Serve on ``host:port`` until ``stop``. Raises ConfigurationError when it cannot listen there."""
-        server = scrape.serve(host, port, self.fault, "HEADRACE_EXPORTER_PORT")
-        with server:
-            log.info("exporter serves", host=host, port=port)
-            while not stop.is_set():
-                self.refresh()
-                stop.wait(self._interval_seconds)
-            server.shutdown()
+        answers = {
+            "/metrics": lambda: Page(exposition(), content_type=CONTENT_TYPE),
+            "/livez": lambda: verdict(self.fault()),
+        }
+        pages = Pages(host, port, answers, "HEADRACE_EXPORTER_PORT")
+        log.info("exporter serves", host=host, port=port)
+        while not stop.is_set():
+            self.refresh()
+            stop.wait(self._interval_seconds)
+        pages.close()
 
     def refresh(self) -> None:
         """Ask every source once; a server that does not answer is no error."""
