@@ -174,10 +174,15 @@ def fold_dead_processes() -> bool:
 
 def recycles() -> dict[str, int]:
     """How many children and workers of the fleet that shares `metrics_dir` were replaced for their memory, by reason."""
+    return {labels["reason"]: int(value) for labels, value in counted("headrace_worker_recycles_total")}
+
+
+def counted(name: str) -> list[tuple[dict[str, str], float]]:
+    """A counter of the fleet that shares `metrics_dir`, whole name, as labels and value; empty when no fleet does here."""
     directory = Path(settings().metrics_dir)
     if not settings().metrics_dir or not directory.is_dir():
-        return {}
+        return []
     with metric_files.held(directory, to_read=True):
         families = list(multiprocess.MultiProcessCollector(None, str(directory)).collect())  # type: ignore[no-untyped-call]
     samples = [sample for family in families for sample in family.samples]
-    return {each.labels["reason"]: int(each.value) for each in samples if each.name == "headrace_worker_recycles_total"}
+    return [(each.labels, each.value) for each in samples if each.name == name]

@@ -6,10 +6,14 @@ from typing import Any, NamedTuple
 from shared.cache import keys, kind
 from shared.cache.client import Client
 from shared.cache.redis import Remote
+from shared.metrics import counted
 
 SCAN_COUNT = 1_000
 """Keys looked at in one step: about a millisecond of the server."""
 USAGE = keys.PREFIX + "usage:"
+REQUESTS = "headrace_cache_requests_total"
+L1_HITS, L1_MISSES, L2_HITS = ("l1", "hit"), ("l1", "miss"), ("l2", "hit")
+LOADED, STALE = ("source", "loaded"), ("source", "stale")
 
 
 class Status(NamedTuple):
@@ -20,19 +24,15 @@ class Status(NamedTuple):
         memory_bytes_max: its bound; 0: none.
         policy: what it evicts when it is full.
         evicted: keys, since it started.
-        hits: keys found, since it started.
-        misses: keys not found.
-        hit_ratio: of the two; None before the first.
-        kinds: of each kind its name, how many values there are, and how many keys the last hours used.
+        kinds: of each kind its name, how many values there are, how many keys the last hours used; and as the fleet that shares
+            `metrics_dir` has counted since it started, the hits of processes' copies and of Redis, what was loaded and what
+            served stale, and the part of hits, None before the first.
     """
 
     memory_bytes: int
     memory_bytes_max: int
     policy: str
     evicted: int
-    hits: int
-    misses: int
-    hit_ratio: float | None
     kinds: list[dict[str, Any]]
 
 
@@ -68,25 +68,29 @@ def _unlink(client: Client, names: list[Any]) -> None:
 
 def _ask(client: Client) -> Status:
     infos = _infos(client)
-    hits, misses = (_sum(infos, name) for name in ("keyspace_hits", "keyspace_misses"))
-    kinds = [
-        {
-            "cache": name,
-            "values": sum(1 for _ in client.scan_iter(keys.all_of(name), count=SCAN_COUNT)),
-            "used_keys": _used(client, name),
-        }
-        for name in kind.KINDS
-    ]
+    counts = {(each["cache"], each["tier"], each["result"]): int(value) for each, value in counted(REQUESTS)}
     return Status(
         _sum(infos, "used_memory"),
         _sum(infos, "maxmemory"),
         str(infos[0].get("maxmemory_policy", "")),
         _sum(infos, "evicted_keys"),
-        hits,
-        misses,
-        round(hits / (hits + misses), 4) if hits + misses else None,
-        kinds,
+        [_of_kind(client, name, counts) for name in kind.KINDS],
     )
+
+
+def _of_kind(client: Client, name: str, counts: dict[tuple[str, str, str], int]) -> dict[str, Any]:
+    found = {what: counts.get((name, *what), 0) for what in (L1_HITS, L1_MISSES, L2_HITS, LOADED, STALE)}
+    asked, hits = found[L1_HITS] + found[L1_MISSES], found[L1_HITS] + found[L2_HITS]
+    return {
+        "cache": name,
+        "values": sum(1 for _ in client.scan_iter(keys.all_of(name), count=SCAN_COUNT)),
+        "used_keys": _used(client, name),
+        "l1_hits": found[L1_HITS],
+        "l2_hits": found[L2_HITS],
+        "loaded": found[LOADED],
+        "stale": found[STALE],
+        "hit_ratio": round(hits / asked, 4) if asked else None,
+    }
 
 
 def _infos(client: Client) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@
 A loader's None is a value too: there is none, remembered for a shorter time. Values are shared by all who ask, so they are
 immutable: NamedTuples, frozen Structs, text, numbers.
 
-It blocks. On an event loop: `peek`, which looks at the process's copies alone, and `get_or_load` in a thread when that says None.
+It blocks. On an event loop: `peek`, which looks at the process's copies alone, and `fetch` in a thread when that says None.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -105,9 +105,11 @@ class Cache(Generic[V]):
         Raises what the loader raises, unless a value that may serve stale is there.
         """
         entry = self.peek(key)
-        if entry is None:
-            entry = self._fetch([key], lambda _keys: {key: loader()}, ttl)[key]
-        value: V | None = entry.value
+        return self.fetch(key, loader, ttl) if entry is None else entry.value
+
+    def fetch(self, key: str, loader: Callable[[], V | None], ttl: float | None = None) -> V | None:
+        """The rest of `get_or_load`, for who has peeked."""
+        value: V | None = self._fetch([key], lambda _keys: {key: loader()}, ttl)[key].value
         return value
 
     def get_many(

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import psycopg
@@ -101,6 +102,24 @@ def test_hits_are_in_the_metrics_within_a_second_or_two(two: Two) -> None:
     for _ in range(5):
         two.first.webhook("m")
     eventually("they are counted", lambda: hits() >= 5)
+
+
+def test_stats_add_up_what_the_fleet_of_a_directory_counts(
+    clean: RunningStack, headrace: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with two_on(clean, HEADRACE_METRICS_DIR=str(tmp_path)) as two:
+        two.statuses()
+        monkeypatch.setenv("HEADRACE_METRICS_DIR", str(tmp_path))
+        settings.cache_clear()
+
+        def channels() -> dict[str, Any]:
+            found: dict[str, Any] = headrace("cache", "stats", "--json").json["kinds"][0]
+            return found
+
+        counted = eventually("they are counted", lambda: found if (found := channels())["l1_hits"] >= 2 else None)
+        assert (counted["cache"], counted["loaded"], counted["l2_hits"], counted["hit_ratio"]) == ("channels", 1, 1, 0.75)
+    monkeypatch.undo()
+    settings.cache_clear()
 
 
 def test_a_change_that_is_rolled_back_is_told_to_nobody(clean: RunningStack) -> None:

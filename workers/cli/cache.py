@@ -25,9 +25,10 @@ def cache() -> None:
 @cache.command()
 @json_option
 def stats(as_json: bool) -> None:
-    """What the cache's Redis holds, and how often it had what was asked for.
+    """What the cache's Redis holds, and how often the fleet running here found what it asked for.
 
-    How often the processes' own copies served is in their metrics: headrace_cache_requests_total.
+    l1 are the processes' own copies, l2 is Redis. Of a fleet that does not share HEADRACE_METRICS_DIR with this command only
+    Redis is shown; its metrics have the rest: headrace_cache_requests_total.
     """
     status = _status()
     if as_json:
@@ -35,7 +36,9 @@ def stats(as_json: bool) -> None:
         return
     print_record({name: value for name, value in status._asdict().items() if name != "kinds"}, as_json=False)
     click.echo()
-    print_records(status.kinds, ("cache", "values", "used_keys"), as_json=False)
+    print_records(
+        status.kinds, ("cache", "values", "used_keys", "l1_hits", "l2_hits", "loaded", "stale", "hit_ratio"), as_json=False
+    )
 
 
 @cache.command()

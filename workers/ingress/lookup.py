@@ -65,7 +65,7 @@ class Lookup(Generic[V]):
         self._strangers.close()
 
     def _fetch(self, key: str) -> V | None:
-        return self._cache.get_or_load(key, lambda: self._ask(key))
+        return self._cache.fetch(key, lambda: self._ask(key))
 
     def _ask(self, key: str) -> V | None:
         if not self._database.allows():
