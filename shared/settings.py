@@ -173,7 +173,10 @@ class Settings(BaseSettings):
     database_statement_ms: int = Field(10_000, ge=100, le=600_000, description="one statement; the slowest seen takes 300 ms")
     database_lock_ms: int = Field(5_000, ge=50, le=60_000, description="waiting for a lock; a batch holds one about 10 ms")
     database_idle_transaction_ms: int = Field(
-        60_000, ge=1_000, le=600_000, description="a transaction that does nothing is ended: a paused process must not hold locks"
+        15_000,
+        ge=1_000,
+        le=600_000,
+        description="a transaction that does nothing is ended: a host cut off in the middle of one must not keep its locks",
     )
     database_pgbouncer: bool = Field(
         False, description="true when PgBouncer in transaction mode stands before database_url or replica_url"

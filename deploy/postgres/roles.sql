@@ -30,7 +30,7 @@ GRANT pg_monitor TO headrace_reader;
 -- What a process asks for when it connects (shared/db/engine.py), for those that come through PgBouncer, which drops it.
 ALTER ROLE headrace_app SET statement_timeout = '10s';
 ALTER ROLE headrace_app SET lock_timeout = '5s';
-ALTER ROLE headrace_app SET idle_in_transaction_session_timeout = '60s';
+ALTER ROLE headrace_app SET idle_in_transaction_session_timeout = '15s';
 ALTER ROLE headrace_app SET timezone = 'UTC';
 ALTER ROLE headrace_reader SET statement_timeout = '10s';
 ALTER ROLE headrace_reader SET default_transaction_read_only = on;

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import psycopg
 import pytest
 import redis
 from sqlalchemy import make_url
@@ -15,11 +16,12 @@ from shared.db.session import transact
 from shared.store import accounts, channels
 from tests.chaos import load
 from tests.chaos.fleet import LEASE_SECONDS, RECOVERY_SECONDS, Fleet, IngressProcess, running_fleet
-from tests.chaos.form import sized
+from tests.chaos.form import long_form, sized
 from tests.chaos.ledger import Ledger, slowest_seconds, stored
 from tests.chaos.load import Load
 from tests.chaos.report import show
 from tests.conftest import RunningStack
+from tests.factory import message, rows
 from tests.foreground import status
 from tests.haproxy import haproxy, needs_haproxy
 from tests.hosts import Host, Network
@@ -29,6 +31,16 @@ from tests.tcp_proxy import TcpProxy
 from tests.waiting import eventually
 
 INGRESS_PORT = 8080
+
+HOLD = """
+CREATE SEQUENCE held;
+CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.message_id = 'held' AND nextval('held') = 1 THEN PERFORM pg_sleep(3); END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER hold BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION hold();
+"""
 
 
 class OnHost(ProcessContainer):
@@ -132,6 +144,39 @@ def test_a_host_that_is_cut_off_and_comes_back_loses_doubles_and_reorders_nothin
     ledger.settle(broker.client, within=RECOVERY_SECONDS)
     fleet.assert_alive()
     show("hosts", "a host cut off, no reset, and back", injections=cuts, messages=len(ledger), seconds=slowest_seconds())
+
+
+@pytest.fixture
+def hold(hosts_fleet: Fleet, clean: RunningStack) -> Iterator[str]:
+    """The id of a message whose first insert takes three seconds, in the middle of its transaction."""
+    with psycopg.connect(clean.database_url, autocommit=True) as connection:
+        connection.execute(HOLD)
+        yield "held"
+        connection.execute("DROP FUNCTION hold() CASCADE; DROP SEQUENCE held")
+
+
+@long_form
+def test_a_host_cut_off_in_the_middle_of_a_transaction_does_not_keep_its_locks(
+    hosts_fleet: Fleet, two_hosts: Network, account: str, hold: str, ledger: Ledger
+) -> None:
+    """Its session lives on in the server, which has heard of no cut, and holds the conversation's row."""
+    fleet, broker = hosts_fleet, hosts_fleet.broker
+    workers = [
+        fleet.start_together(f"worker-{number}", kind=partial(OnHost, host))[0] for number, host in enumerate(two_hosts.hosts)
+    ]
+    messages = [message(hold, "c"), *(message(f"m{number}", "c") for number in range(20))]
+    load.to_lanes(broker.url, account)(messages)
+    ledger.enter(messages)
+    busy = "SELECT application_name FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    ((name,),) = eventually("the insert is under way", lambda: rows(busy), within=RECOVERY_SECONDS)
+    pid = int(name.rpartition("-")[2])
+    (host,) = (host for host, worker in zip(two_hosts.hosts, workers, strict=True) if pid in {each.pid for each in worker.tree()})
+    host.cut()
+    eventually("the other has stored them", lambda: stored() == len(messages), within=RECOVERY_SECONDS)
+    host.join()
+    ledger.settle(broker.client, within=RECOVERY_SECONDS)
+    fleet.assert_alive()
+    show("hosts", "a host cut off within a transaction", injections=1, messages=len(ledger), seconds=slowest_seconds())
 
 
 @needs_haproxy

@@ -16,8 +16,8 @@ from tests.deploy.manifest import COMPOSE, DEPLOY, services
 from workers.cli.main import VERBS
 
 SECRETS = DEPLOY / "secrets.sh"
-NOT_SETTINGS = {"HEADRACE_LIVEZ", "HEADRACE_HEALTH_PORT"}
-"""The image's own variable, and one that the worker is about to know."""
+NOT_SETTINGS = {"HEADRACE_LIVEZ"}
+"""The image's own variable."""
 ABOUT_TO_BE = ("./prometheus", "./grafana")
 
 

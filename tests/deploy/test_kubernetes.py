@@ -1,5 +1,6 @@
 """The Kubernetes manifests: valid to the API's own schemas, and as strict as the images allow."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -66,7 +67,7 @@ def test_every_pod_has_a_memory_limit_and_variables_that_are_settings(name: str)
     )
     assert container["resources"]["requests"].keys() == {"cpu", "memory"}
     assert container["args"][0] in VERBS
-    known = {PREFIX + field.upper() for field in Settings.model_fields} | {"HEADRACE_HEALTH_PORT"}
+    known = {PREFIX + field.upper() for field in Settings.model_fields}
     assert {variable["name"] for variable in container["env"]} - known == set()
     assert pod["enableServiceLinks"] is False, "a Service's variables would be taken for settings"
 
@@ -105,15 +106,23 @@ def test_selectors_find_their_pods() -> None:
         assert any(selector.items() <= those.items() for those in labels), f"{file}: {each['kind']} {selector}"
 
 
-def test_keda_scales_by_metrics_that_there_are_and_never_beyond_a_slot_a_lane() -> None:
-    (scaled,) = (each["spec"] for _, each in manifests() if each["kind"] == "ScaledObject")
+@pytest.mark.parametrize("file", ["keda/scaledobject.yaml", "autoscaler/scaledobject.yaml"])
+def test_keda_scales_by_metrics_that_there_are_and_never_beyond_a_slot_a_lane(file: str) -> None:
+    (scaled,) = (each["spec"] for name, each in manifests() if name == file)
     assert scaled["scaleTargetRef"]["name"] in pods()
     children = Settings.model_fields["worker_children"].default
     assert scaled["maxReplicaCount"] * children <= Settings.model_fields["lanes"].default
     assert 2 <= scaled["minReplicaCount"] < scaled["maxReplicaCount"]
-    metrics = (Path(__file__).parents[2] / "shared/metrics.py").read_text()
+    known = " ".join(path.read_text() for path in (Path(__file__).parents[2] / "shared").glob("*metrics.py"))
     queries = " ".join(trigger["metadata"]["query"] for trigger in scaled["triggers"])
-    for name in ("headrace_queue_oldest_age_seconds", "headrace_queue_depth", "headrace_queue_in_flight"):
-        assert name in queries
-        assert f'"{name}"' in metrics
+    named = set(re.findall(r"headrace_\w+", queries))
+    assert named
+    assert [name for name in named if f'"{name}"' not in known] == []
     assert all(trigger["type"] == "prometheus" and float(trigger["metadata"]["threshold"]) > 0 for trigger in scaled["triggers"])
+
+
+def test_the_autoscaler_and_keda_have_the_same_bounds() -> None:
+    variables = {each["name"]: each.get("value") for each in pods()["headrace-autoscaler"]["containers"][0]["env"]}
+    (scaled,) = (each["spec"] for name, each in manifests() if name == "autoscaler/scaledobject.yaml")
+    bounds = [variables[f"HEADRACE_AUTOSCALER_WORKERS_{name}"] for name in ("MIN", "MAX")]
+    assert bounds == [str(scaled["minReplicaCount"]), str(scaled["maxReplicaCount"])]

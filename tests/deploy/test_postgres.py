@@ -1,5 +1,6 @@
 """The PostgreSQL configuration, roles and PgBouncer that we ship: each role does its work and no more."""
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import pytest
 from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction
 
 from shared.db.migrate import upgrade
+from tests.command_line import CommandLine
 from tests.deploy.manifest import DEPLOY
 from tests.deploy.postgres_server import PASSWORDS, Postgres, postgres, programs, run, told
 from tests.nodes import ProcessContainer
@@ -88,6 +90,19 @@ def test_a_worker_stores_as_the_application(server: Postgres, clean: object) -> 
         finally:
             producer.close()
             worker.teardown()
+
+
+@pytest.mark.parametrize("role", ["app", "reader"])
+def test_check_and_doctor_get_their_answers_from_a_plain_role(
+    server: Postgres, clean: object, role: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    headrace = CommandLine(monkeypatch, capsys)
+    with told(database_url=server.url(role)):
+        ended = headrace("check")
+        assert ended.code == 0, ended.err
+        found = json.loads(headrace("doctor", "--json").out)
+    assert found["asked"]["database"].startswith("PostgreSQL")
+    assert [each["problem"] for each in found["findings"]] == ["no worker holds a lease: nothing is stored"]
 
 
 @contextmanager

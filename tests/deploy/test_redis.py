@@ -1,5 +1,6 @@
 """The Redis configurations and users that we ship: a fleet runs with them, and no role can do what it has no need of."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +113,8 @@ def test_the_operators_commands_work(
         ):
             ended = headrace(*words)
             assert ended.code == 0, f"{words}: {ended.err}"
+        found = json.loads(headrace("doctor", "--json").out)["findings"]
+        assert [each["problem"] for each in found] == ["no worker holds a lease: nothing is stored"]
     finally:
         monkeypatch.undo()
         settings.cache_clear()

@@ -52,7 +52,7 @@ def test_each_unit_runs_a_verb_with_settings_that_there_are(path: Path) -> None:
     text = path.read_text()
     (verb,) = re.findall(rf"^ExecStart={PROGRAM} (\w+)", text, re.MULTILINE)
     assert verb in VERBS
-    known = {PREFIX + field.upper() for field in Settings.model_fields} | {"HEADRACE_HEALTH_PORT"}
+    known = {PREFIX + field.upper() for field in Settings.model_fields}
     assert set(re.findall(r"^Environment=(\w+)=", text, re.MULTILINE)) - known == set()
     assert "User=headrace" in text
     assert "MemoryMax=" in text
