@@ -8,12 +8,22 @@ The message goes out when the transaction is committed, and never when it is rol
 leaves the old value to end by its time (`shared.cache.kind`).
 """
 
+import logging
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import event
 from sqlalchemy.orm import Session
+
+from shared.errors import ConfigurationError
+
+# The standard library's logger: a command line, which configures none, shows warnings on stderr.
+log = logging.getLogger(__name__)
+
+KEYS_MAX = 500
+"""In one change: some milliseconds of Redis, and a message of some 20 KB."""
 
 _PENDING = "headrace_cache_changes"
 
@@ -51,6 +61,11 @@ def account_tag(account_id: str) -> str:
     return f"account:{account_id}"
 
 
+def by_key(kind: str, keys: Sequence[str]) -> Iterator[Change]:
+    """Changes of so many keys of one kind."""
+    return (Change(kind, keys=tuple(keys[start : start + KEYS_MAX])) for start in range(0, len(keys), KEYS_MAX))
+
+
 def after_commit(session: Session, change: Change) -> None:
     """Make ``change`` known once ``session``'s transaction is committed."""
     pending: list[Change] = session.info.setdefault(_PENDING, [])
@@ -63,8 +78,13 @@ def after_commit(session: Session, change: Change) -> None:
 def _tell(session: Session) -> None:
     from shared.cache.tiers import tiers  # noqa: PLC0415 - a process that changes nothing needs no client of the cache
 
-    if changes := session.info.pop(_PENDING, None):
+    changes = session.info.pop(_PENDING, None)
+    if not changes:
+        return
+    try:
         tiers().tell(changes)
+    except ConfigurationError as error:  # the change is committed: that nobody could be told must not look as if it were not
+        log.warning("the cache was not told of a change: %s", error)
 
 
 def _forget(session: Session, _previous: Any) -> None:

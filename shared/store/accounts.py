@@ -13,7 +13,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils import uuid7
 
-from shared.cache.change import Change, account_tag, after_commit
+from shared.cache.change import Change, account_tag, after_commit, by_key
 from shared.cache.kind import API_KEYS, CHANNELS
 from shared.db.models import Account, Channel, Contact, Conversation, DeadLetterRow, MessageRow
 from shared.db.queries import define, tagged
@@ -97,7 +97,8 @@ def enable(session: WriteSession, account_id: str) -> None:
     hashed = session.execute(UPDATE.where(account).values(disabled_at=None).returning(Account.api_key_hash)).scalar()
     ids = session.execute(CHANNELS_OF.where(Channel.account_id == UUID(account_id))).scalars()
     # What is known not to exist has no tags, so these go by their keys.
-    after_commit(session, Change(CHANNELS, keys=tuple(map(str, ids))))
+    for change in by_key(CHANNELS, list(map(str, ids))):
+        after_commit(session, change)
     if hashed:
         after_commit(session, Change(API_KEYS, keys=(hashed.hex(),)))
 

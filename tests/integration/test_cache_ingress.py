@@ -174,6 +174,17 @@ def test_what_was_used_is_warmed_into_an_empty_cache_in_a_few_queries(
         assert [(it["cache"], it["values"], it["used_keys"]) for it in stats["kinds"]] == [("channels", 1, 1), ("api_keys", 1, 1)]
 
 
+def test_a_change_that_nobody_can_be_told_of_is_done_all_the_same(
+    headrace: CommandLine, clean: RunningStack, use_cache: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    transact(lambda session: accounts.create(session, "tenant"))
+    for number, url in enumerate(("redis://127.0.0.1:1/0", "http://no.redis")):
+        use_cache(url)
+        assert headrace("account", ("disable", "enable")[number], "tenant").code == 0
+        assert caplog.text.count("the cache was not told of a change") >= number + 1
+    assert count("SELECT count(*) FROM accounts WHERE disabled_at IS NULL") == 1
+
+
 def test_rows_changed_by_hand_are_seen_once_the_cache_is_told(two: Two, headrace: CommandLine, clean: RunningStack) -> None:
     with psycopg.connect(clean.database_url, autocommit=True) as database:
         database.execute("UPDATE accounts SET disabled_at = now()")
