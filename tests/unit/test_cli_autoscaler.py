@@ -64,5 +64,11 @@ def test_a_table_with_a_heading_is_read_as_well_as_bare_numbers(headrace: Comman
         assert headrace("autoscaler", "simulate", "--load", file, "--json").json["messages"] == 300
 
 
+def test_a_number_may_last_for_several_seconds(headrace: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "load").write_text("[10, 20]")
+    found = headrace("autoscaler", "simulate", "--load", tmp_path / "load", "--step", 15, "--json").json
+    assert (found["seconds"], found["messages"]) == (30, 450)
+
+
 def test_bounds_that_cross_are_wrong_usage(headrace: CommandLine, load: Path) -> None:
     assert headrace("autoscaler", "simulate", "--load", load, "--min", 5, "--max", 2).code == 2

@@ -22,16 +22,16 @@ class BadLoad(HeadraceError):
     """The file does not hold load. The message names the line and says what is expected."""
 
 
-def read(file: Path) -> list[int]:
-    """Messages in each second. Raises BadLoad."""
+def read(file: Path, step: int = 1) -> list[int]:
+    """Messages in each second, where each number of the file lasts ``step`` seconds. Raises BadLoad."""
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise BadLoad(f"{file} cannot be read: {error}") from None
     arrivals = _from_json(text, file) if text.lstrip().startswith("[") else _from_csv(text, file)
-    if not arrivals or len(arrivals) > SECONDS_MAX:
-        raise BadLoad(f"{file} holds {len(arrivals)} seconds; 1 to {SECONDS_MAX} can be replayed")
-    return arrivals
+    if not arrivals or len(arrivals) * step > SECONDS_MAX:
+        raise BadLoad(f"{file} holds {len(arrivals) * step} seconds; 1 to {SECONDS_MAX} can be replayed")
+    return [messages for messages in arrivals for _ in range(step)]
 
 
 def _from_json(text: str, file: Path) -> list[int]:

@@ -51,7 +51,10 @@ def autoscaler(context: click.Context, actuator: str) -> None:
     "load_file",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Messages in each second: a JSON array, or CSV with the number last.",
+    help="Messages a second: a JSON array, or CSV with the number last.",
+)
+@click.option(
+    "--step", type=click.IntRange(1, 3600), default=1, show_default=True, help="Seconds that each number lasts: 15 of a scrape."
 )
 @click.option(
     "--service", type=click.FloatRange(1, 100_000), default=300, show_default=True, help="Messages a second of a worker."
@@ -61,7 +64,9 @@ def autoscaler(context: click.Context, actuator: str) -> None:
 @click.option("--max", "most", type=click.IntRange(1, 256), default=8, show_default=True, help="Workers at most.")
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False, writable=True), help="Draw it here.")
 @json_option
-def simulate(*, load_file: Path, service: float, start: int, least: int, most: int, svg: Path | None, as_json: bool) -> None:
+def simulate(
+    *, load_file: Path, step: int, service: float, start: int, least: int, most: int, svg: Path | None, as_json: bool
+) -> None:
     """Replay recorded load against the policy, without any server, and draw what it would have done."""
     from workers.autoscaler import drawing, replay  # noqa: PLC0415
     from workers.autoscaler.policy import Bounds, tuned  # noqa: PLC0415
@@ -72,7 +77,7 @@ def simulate(*, load_file: Path, service: float, start: int, least: int, most: i
     if svg and not svg.parent.is_dir():
         raise click.UsageError(f"--svg: there is no directory {svg.parent}")
     tuning = tuned(settings().autoscaler_drain_seconds, settings().autoscaler_stable_seconds)
-    run = simulate(replay.read(load_file), Model(service, start), Bounds(least, most), tuning)
+    run = simulate(replay.read(load_file, step), Model(service, start), Bounds(least, most), tuning)
     found = {
         "seconds": len(run),
         "messages": sum(second.arrivals for second in run),
