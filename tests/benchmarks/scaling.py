@@ -20,7 +20,6 @@ from shared.settings import settings
 from tests.benchmarks.ground import ROOT, Ground
 from tests.benchmarks.verdict import Bound, Series, Verdict
 from tests.conftest import free_ports
-from tests.slowed_rate import CHILD_RATE
 from tests.waiting import eventually
 from workers.autoscaler import sample
 from workers.local.record import load as load_record
