@@ -133,10 +133,10 @@ class Settings(BaseSettings):
         512, ge=64, le=65_536, description="a worker's processes together, shared pages once; twice what a busy one takes"
     )
     child_memory_mb: int = Field(
-        192, ge=64, le=65_536, description="one child; above it is replaced between two batches. Full batches of 8 MiB take 120"
+        192, ge=64, le=65_536, description="one child; above it is replaced between two batches. Full batches of 8 MiB take 80"
     )
     child_growth_mb: int = Field(
-        96, ge=8, le=65_536, description="one child over what it was after its fork; the caches of a busy one take 40"
+        96, ge=8, le=65_536, description="one child over what it was after its fork; full batches of 8 MiB take 45"
     )
     container_percent: int = Field(
         90,

@@ -14,10 +14,12 @@ from shared.log import get_logger
 from shared.metrics import WORKER_PSS, WORKER_RECYCLES, fold_dead_processes
 from shared.settings import Settings, settings
 from tasks.collector import CollectorStep
+from workers.memory import heap
 from workers.memory.children import Children
 from workers.memory.ledger import Ledger
 from workers.memory.policy import Action, Kill, Limits, Retire, Stop, decide, spent
 from workers.memory.sampler import Reading, Sampler
+from workers.memory.timers import drop_cancelled
 
 LOOK_SECONDS = 1.0
 PARENT = -1
@@ -169,7 +171,7 @@ class Guard:
 
 
 class GuardStep(bootsteps.StartStopStep):
-    """Gives the worker its guard; its timer ends with the connection and begins anew with the next."""
+    """Gives the worker its guard; its timers end with the connection and begin anew with the next."""
 
     requires = (CollectorStep,)
 
@@ -178,16 +180,20 @@ class GuardStep(bootsteps.StartStopStep):
         config = settings()
         self._sampler = Sampler(config.cgroup_dir)
         self._guard = Guard(Children(consumer.pool), self._sampler, limits_of(config), consumer.hostname, consumer.pid or 0)
-        self._timer: Any = None
+        self._timers: list[Any] = []
 
     def start(self, consumer: Any) -> None:
         """The worker consumes."""
         consumer.collector.between_batches = self._guard.between_batches
         self._sampler.start()
-        self._timer = consumer.timer.call_repeatedly(LOOK_SECONDS, self._guard.look)
+        self._timers = [
+            consumer.timer.call_repeatedly(LOOK_SECONDS, self._guard.look),
+            consumer.timer.call_repeatedly(LOOK_SECONDS, drop_cancelled, (consumer.timer,)),
+            consumer.timer.call_repeatedly(heap.TRIM_SECONDS, heap.trim),
+        ]
 
     def stop(self, consumer: Any) -> None:
         """The connection is going, or the worker."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in self._timers:
+            timer.cancel()
         self._sampler.stop()
