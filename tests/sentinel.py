@@ -74,7 +74,9 @@ def sentinel_group(binary: str, directory: Path) -> Iterator[SentinelGroup]:
     places = [directory / name for name in ("first", "second", "sentinel")]
     for place in places:
         place.mkdir()
-    with running(binary, places[0]) as master, running(binary, places[1]) as replica:
+    # Durable as a broker is: a master that came back empty would empty its replica, should the failover have been given up.
+    durable = ("--appendonly", "yes", "--appendfsync", "always")
+    with running(binary, places[0], *durable) as master, running(binary, places[1], *durable) as replica:
         replica.client.replicaof("127.0.0.1", master.port)
         port, config = free_port(), places[2] / "sentinel.conf"
         config.write_text(SETTINGS.format(port=port, directory=places[2], name=MASTER_DEFAULT, master=master.port))
