@@ -1,11 +1,11 @@
 """Every key and channel in the cache's Redis. A value and its lease share a hash tag, so that a Cluster keeps them together."""
 
-from shared.cache.kind import Kind
+from shared.cache.kind import KEPT_SECONDS_MAX, Kind
 
 PREFIX = "headrace:cache:"
 CHANGED = "headrace:cache:changed"
 """Channel: what was changed, as JSON (`shared.cache.change`)."""
-CHANGED_AGAIN_MS = 24 * 3600 * 1000
+CHANGED_AGAIN_MS = 2 * KEPT_SECONDS_MAX * 1000
 """A tag's stamp is kept for a day: longer than any value."""
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from shared.settings import settings
 
+KEPT_SECONDS_MAX = 12 * 3600
+"""A tag's invalidation is remembered for twice as long (`shared.cache.keys`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -39,6 +42,12 @@ class Kind:
     jitter: float = 0.1
     early: float = 1.0
     load_seconds_max: float = 5.0
+
+    def __post_init__(self) -> None:
+        if min(self.fresh_seconds, self.local_seconds, self.absent_seconds, self.stale_seconds) < 0 or not 0 <= self.jitter <= 1:
+            raise ValueError(f"{self.name}: times are 0 or more, jitter is from 0 to 1")
+        if self.kept_seconds > KEPT_SECONDS_MAX:
+            raise ValueError(f"{self.name}: kept for {self.kept_seconds:g} s, longer than a tag's invalidation is remembered")
 
     @property
     def kept_seconds(self) -> float:

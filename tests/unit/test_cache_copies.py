@@ -221,6 +221,12 @@ def test_the_nearer_the_end_and_the_dearer_the_load_the_likelier_is_an_early_ref
     assert cache.peek("a") is entry
 
 
+@pytest.mark.parametrize("changes", [{"fresh_seconds": 48 * 3600}, {"stale_seconds": -1}, {"jitter": 2}])
+def test_a_kind_that_would_outlive_its_invalidation_or_makes_no_sense_is_refused(clock: Clock, changes: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="tests: "):
+        local_cache(clock, **changes)
+
+
 def test_jitter_only_shortens() -> None:
     lives = [freshness(100, 0.1) for _ in range(1_000)]
     assert 90 <= min(lives) < 92
