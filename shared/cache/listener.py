@@ -63,7 +63,9 @@ class Listener:
             try:
                 self._listen()
                 return
-            except ERRORS as error:
+            except Exception as error:
+                if not isinstance(error, ERRORS):
+                    log.exception("hearing of changes failed")
                 if self.listening.is_set():
                     failures = 0
                     log.info("not told of changes any more, connecting anew: %s", type(error).__name__)

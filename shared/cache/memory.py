@@ -63,7 +63,8 @@ class Memory:
     def drop_tagged(self, tag: str) -> int:
         """Forget what has the tag; returns how many. Looks at every entry: some milliseconds for 10,000 of them."""
         with self._lock:
-            tagged = [key for key, entry in self._entries.items() if tag in entry.tags]
+            # Of a copy, which is made at once: a look-up on another thread moves what it finds, and a walk would miss some.
+            tagged = [key for key, entry in self._entries.copy().items() if tag in entry.tags]
             for key in tagged:
                 self._entries.pop(key, None)
         return len(tagged)

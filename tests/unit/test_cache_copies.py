@@ -1,12 +1,14 @@
 """The cache in one process: freshness, absences, bounds, stale values, early refresh, one load at a time."""
 
+import random
+import sys
 import threading
 from collections import Counter
 
 import pytest
 
-from shared.cache.entry import freshness
-from shared.cache.memory import OVERHEAD_BYTES
+from shared.cache.entry import Entry, freshness
+from shared.cache.memory import OVERHEAD_BYTES, Memory
 from shared.cache.tiered import cached
 from tests.caches import Clock, Source, Value, local_cache
 
@@ -219,6 +221,36 @@ def test_the_nearer_the_end_and_the_dearer_the_load_the_likelier_is_an_early_ref
     assert not any(entry.wants_refresh(entry.fresh_until - 41, 1.0) for _ in range(100))
     clock.now = entry.calm_until - 0.1
     assert cache.peek("a") is entry
+
+
+def test_a_tag_finds_all_that_has_it_while_other_threads_read_write_and_drop() -> None:
+    memory, stop = Memory(2_000, 2**40), threading.Event()
+
+    def entry(*tags: str) -> Entry:
+        times = {"fresh_until": 1.0, "local_until": 1.0, "stale_until": 1.0, "load_seconds": 0.0}
+        return Entry("x", **times, size=1, tags=tags, generation=0, beta=0)
+
+    def disturb(seed: int) -> None:
+        dice = random.Random(seed)
+        while not stop.is_set():
+            key = str(dice.randrange(1_000))
+            dice.choice((memory.get, memory.get, memory.drop, lambda key: memory.put(key, entry())))(key)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=disturb, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for round_ in range(150):
+            for number in range(20):
+                memory.put(f"tagged-{round_}-{number}", entry("tag"))
+            assert memory.drop_tagged("tag") == 20
+    finally:
+        stop.set()
+        sys.setswitchinterval(interval)
+        for thread in threads:
+            thread.join()
 
 
 @pytest.mark.parametrize("changes", [{"fresh_seconds": 48 * 3600}, {"stale_seconds": -1}, {"jitter": 2}])
