@@ -50,8 +50,8 @@ QUICK_MESSAGES, QUICK_ROWS = 500, 200_000
 IDLE_SECONDS, LATENCIES = 20.0, 200
 QUICK_IDLE_SECONDS, QUICK_LATENCIES = 2.0, 20
 
-STEP_SECONDS, QUICK_STEP_SECONDS = 120.0, 20.0
-"""The high load lasts: twice the time within which it must be caught up with."""
+STEP_SECONDS, QUICK_STEP_SECONDS = 90.0, 20.0
+"""The high load lasts: half as long again as the time within which it must be caught up with."""
 
 BENCHMARKS: dict[str, Callable[[Ground, argparse.Namespace, Callable[[str], None]], Verdict]] = {
     "drain": lambda it, options, say: drain.run(it, count=options.messages, rounds=options.rounds, say=say),

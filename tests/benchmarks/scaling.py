@@ -155,7 +155,8 @@ def _fleet(ground: Ground, directory: Path) -> Iterator[dict[str, str]]:
 
 def _load(environment: dict[str, str], rate: float, seconds: float, report: Path) -> subprocess.Popen[bytes]:
     words = ("--rate", rate, "--duration", seconds, "--accounts", ACCOUNTS, "--via", "api", "--keep", "--json", report)
-    return subprocess.Popen(_headrace("load", "run", *map(str, words)), env=environment, stdout=subprocess.DEVNULL)
+    with report.with_suffix(".log").open("ab") as log:
+        return subprocess.Popen(_headrace("load", "run", *map(str, words)), env=environment, stdout=log, stderr=log)
 
 
 def _headrace(*words: str) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.form import LONG, sized
+from tests.chaos.report import show
 from tests.conftest import RunningStack
 from tests.factory import count
 from tests.local_fleet import Fleet, environment, new_fleet
@@ -74,3 +75,5 @@ def test_under_load_no_request_fails_and_nothing_is_lost_or_reordered(fleet: Fle
     assert renewed >= {"ingress", "worker-1"}
     if LONG:
         assert renewed == before.keys()
+    whole = report["latency_ms"]["due_to_committed"]["max"] / 1000
+    show("6", "rolling restart, each process new", injections=RESTARTS * len(renewed), messages=report["stored"], seconds=whole)

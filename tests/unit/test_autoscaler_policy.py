@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.autoscaler.meter import Seen
@@ -83,6 +83,13 @@ def test_a_step_from_50_to_1000_a_second_is_caught_up_within_a_minute_and_given_
     assert turns(run) == 1
 
 
+def test_what_was_needed_on_the_way_down_does_not_make_it_wait_twice() -> None:
+    run = simulate([1_000] * 300 + [50] * 400, Model(service=300), BOUNDS)
+    floor = recovery(run, lambda second: second.target == BOUNDS.least, 300)
+    assert floor is not None
+    assert floor <= TUNING.stable_seconds + 6 * TUNING.step_seconds
+
+
 @pytest.mark.parametrize("mean", [40, 230, 290, 500, 720, 1_000, 1_700])
 def test_an_hour_of_noise_makes_it_flap_nowhere(mean: int) -> None:
     """Also just where one worker more is needed, and where the least and the most are."""
@@ -102,6 +109,7 @@ def test_an_hour_of_bursts_makes_it_turn_a_few_times_and_never_oscillate() -> No
 loads = st.lists(st.tuples(st.integers(1, 120), st.integers(0, 5_000)), min_size=1, max_size=12)  # how long, how many a second
 
 
+@settings(deadline=None)
 @given(
     parts=loads,
     service=st.floats(5, 2_000),
@@ -117,6 +125,7 @@ def test_whatever_comes_the_target_stays_within_its_bounds(
     assert all(least <= second.target <= least + more for second in run)
 
 
+@settings(deadline=None)
 @given(parts=loads, seed=st.integers(0, 99))
 def test_it_never_turns_more_often_than_its_times_allow(parts: list[tuple[int, int]], seed: int) -> None:
     """Down takes two quiet minutes; so in T seconds there are at most 1 + 2 T / 120 turns, whatever the load."""
@@ -126,6 +135,7 @@ def test_it_never_turns_more_often_than_its_times_allow(parts: list[tuple[int, i
     assert turns(run) <= 1 + 2 * len(arrivals) / TUNING.stable_seconds
 
 
+@settings(deadline=None)
 @given(rate=st.integers(1, 1_900), before=st.integers(1, 1_900), seed=st.integers(0, 99))
 def test_where_the_most_can_do_the_work_the_lag_is_bounded(rate: int, before: int, seed: int) -> None:
     dice = random.Random(seed)
@@ -135,6 +145,7 @@ def test_where_the_most_can_do_the_work_the_lag_is_bounded(rate: int, before: in
     assert max(second.lag_seconds for second in settled) <= 3
 
 
+@settings(deadline=None)
 @given(
     arrivals=st.floats(0, 10_000),
     backlog=st.integers(0, 10**6),

@@ -62,16 +62,17 @@ class Decision(NamedTuple):
         reason: in words, for the log.
         grown_at: when it grew last, monotonic seconds.
         shrunk_at: when it shrank last.
-        low_since: since when fewer would do; None: they would not.
-        low_need: the most that were needed since then.
+        known_since: since when it has been known without a break how many are needed; None: it is not.
+        recent: of the last `stable_seconds`, (when, how many were needed), each more than all that came after it. So the first
+            is the most, and there are no more of them than there are numbers within the bounds.
     """
 
     target: int
     reason: str = ""
     grown_at: float = -math.inf
     shrunk_at: float = -math.inf
-    low_since: float | None = None
-    low_need: int = 0
+    known_since: float | None = None
+    recent: tuple[tuple[float, int], ...] = ()
 
 
 def need(seen: Seen, tuning: Tuning) -> int | None:
@@ -86,41 +87,43 @@ def decide(before: Decision, seen: Seen, bounds: Bounds, tuning: Tuning = TUNING
     """The next decision. Its target is always within ``bounds.least`` and ``bounds.most``."""
     target = min(max(before.target, bounds.least), bounds.most)
     if target != before.target:
-        return before._replace(target=target, reason="bounds", low_since=None)
+        return before._replace(target=target, reason="bounds")
     if bounds.room is not None and bounds.room < 0:
         return _yield_memory(before, seen, bounds, tuning)
     asked = need(seen, tuning)
     if asked is None:
-        return before._replace(reason="nothing is done" if seen.stalled else "nothing learned yet", low_since=None)
+        return before._replace(reason="nothing is done" if seen.stalled else "nothing learned yet", known_since=None, recent=())
     wanted = min(max(asked, bounds.least), bounds.most)
     if bounds.room is not None:
         wanted = min(wanted, target + bounds.room)
+    known = _remembered(before, seen.at, wanted, tuning)
     if wanted > target:
-        return _grow(before, seen, wanted, tuning)
-    if wanted < target:
-        return _shrink(before, seen, wanted, tuning)
-    return before._replace(reason="enough", low_since=None)
+        return _grow(known, seen, wanted, tuning)
+    return _shrink(known, seen, tuning)
+
+
+def _remembered(before: Decision, at: float, wanted: int, tuning: Tuning) -> Decision:
+    kept = tuple(each for each in before.recent if at - each[0] < tuning.stable_seconds and each[1] > wanted)
+    return before._replace(known_since=at if before.known_since is None else before.known_since, recent=(*kept, (at, wanted)))
 
 
 def _grow(before: Decision, seen: Seen, wanted: int, tuning: Tuning) -> Decision:
     if seen.at - before.grown_at < tuning.up_seconds:
-        return before._replace(reason="has just grown", low_since=None)
-    return before._replace(target=wanted, reason="load", grown_at=seen.at, low_since=None)
+        return before._replace(reason="has just grown")
+    return before._replace(target=wanted, reason="load", grown_at=seen.at)
 
 
-def _shrink(before: Decision, seen: Seen, wanted: int, tuning: Tuning) -> Decision:
-    if before.low_since is None:
-        return before._replace(reason="fewer would do", low_since=seen.at, low_need=wanted)
-    low = before._replace(reason="fewer would do", low_need=max(before.low_need, wanted))
-    if seen.at - before.low_since < tuning.stable_seconds or seen.at - before.shrunk_at < tuning.step_seconds:
-        return low
-    if low.low_need >= before.target:  # so many were needed in this time, and are not any more: look again
-        return low._replace(low_since=seen.at, low_need=wanted)
-    return low._replace(target=before.target - 1, reason="fewer have sufficed", shrunk_at=seen.at)
+def _shrink(before: Decision, seen: Seen, tuning: Tuning) -> Decision:
+    if before.recent[0][1] >= before.target:
+        return before._replace(reason="enough")
+    watched = seen.at - (before.known_since or 0.0)
+    if watched < tuning.stable_seconds or seen.at - before.shrunk_at < tuning.step_seconds:
+        return before._replace(reason="fewer would do")
+    return before._replace(target=before.target - 1, reason="fewer have sufficed", shrunk_at=seen.at)
 
 
 def _yield_memory(before: Decision, seen: Seen, bounds: Bounds, tuning: Tuning) -> Decision:
     """The host runs out of memory: one worker less at a time, whatever the load, but never under the least."""
     if before.target <= bounds.least or seen.at - before.shrunk_at < tuning.step_seconds:
-        return before._replace(reason="memory is short", low_since=None)
-    return before._replace(target=before.target - 1, reason="memory is short", shrunk_at=seen.at, low_since=None)
+        return before._replace(reason="memory is short")
+    return before._replace(target=before.target - 1, reason="memory is short", shrunk_at=seen.at)
