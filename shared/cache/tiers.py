@@ -66,11 +66,11 @@ class Tiers:
         """Make ``changes`` known here and everywhere; whether Redis took all of them. What it did not take ends by its time."""
         told = True
         for change in changes:
-            self.hear(change)
             if self.remote is not None:
                 if change.everything:
                     told &= forget_all(self.remote, change.kind)
                 told &= self.remote.invalidate(self._names(change), change)
+            self.hear(change)  # after Redis: a copy made of it meanwhile goes too, so who told of a change reads it
         if not told:
             log.warning("the cache was not told of a change; the old value may serve until its time is over")
         return told
