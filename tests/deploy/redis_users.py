@@ -55,6 +55,11 @@ class Shipped:
         """As a process of this role is told it."""
         return f"redis://{user}:{PASSWORDS.get(user, 'x')}@127.0.0.1:{self.port}/0"
 
+    def denied(self) -> list[tuple[str, str, str]]:
+        """Who was refused what."""
+        with self.client(WITNESS) as client:
+            return [(each["username"], each["reason"], each["object"]) for each in client.acl_log()]
+
     def client(self, user: str) -> redis.Redis:
         """A client with the rights of ``user``."""
         return redis.Redis.from_url(self.url(user), socket_timeout=5, retry=None)
