@@ -11,6 +11,7 @@ import orjson
 import psycopg
 from sqlalchemy import event
 
+from shared import log
 from shared.clock import utc_now
 from shared.db.engine import engine
 from shared.db.queries import name_of, seconds_of
@@ -137,4 +138,5 @@ def _reading(random: Random) -> float:
 
 
 if __name__ == "__main__":
+    log.configure("benchmark")  # to stderr: stdout is for what was measured
     sys.stdout.buffer.write(orjson.dumps(_load(float(sys.argv[1]), sys.argv[2], int(sys.argv[3]))))

@@ -11,6 +11,15 @@ from tests.command_line import CommandLine
 from tests.conftest import RunningStack
 from tests.databases import empty_database
 
+MANY = """
+INSERT INTO accounts (id, name, api_key_hash) SELECT gen_random_uuid(), n, n::text::bytea FROM generate_series(1, 50) n;
+INSERT INTO contacts (account_id, external_id) SELECT id, 'u-' || n FROM accounts, generate_series(1, 100) n;
+INSERT INTO conversations (account_id, external_id) SELECT id, 'c-' || n FROM accounts, generate_series(1, 100) n;
+INSERT INTO messages (account_id, message_id, conversation_id, contact_id, sequence, text, sent_at, received_at, stored_at)
+    SELECT v.account_id, v.id || '-' || n, v.id, v.id, n, '', now(), now(), now() FROM conversations v, generate_series(1, 4) n;
+ANALYZE;
+"""
+
 STORE = Path(__file__).parents[2] / "shared/store"
 
 
@@ -26,6 +35,25 @@ def test_every_named_statement_has_a_plan(headrace: CommandLine) -> None:
         shown = headrace("db", "explain", name, "--json").json
         assert shown["name"] == name
         assert any("cost=" in line for line in shown["plan"]), name
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("conversations.messages", "messages_conversation_id_sequence_key"),
+        ("conversations.newest", "conversations_by_account"),
+        ("retention.prune", "messages_pkey"),
+    ],
+)
+def test_a_page_reads_what_it_shows_in_the_order_of_an_index(
+    headrace: CommandLine, clean: RunningStack, name: str, index: str
+) -> None:
+    with psycopg.connect(clean.database_url, autocommit=True) as connection, psycopg.ClientCursor(connection) as cursor:
+        cursor.execute(MANY)
+    plan = "\n".join(headrace("db", "explain", name, "--json").json["plan"])
+    assert index in plan
+    assert "Sort" not in plan
+    assert "Seq Scan" not in plan
 
 
 def test_a_misspelt_name_is_refused_with_the_right_one(headrace: CommandLine) -> None:
