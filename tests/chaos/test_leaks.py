@@ -89,7 +89,8 @@ def test_a_leak_is_recycled_under_the_limit_between_batches_and_no_message_is_lo
         nonlocal most
         seen.update(process.pid for process in worker.tree()[1:])
         most = max(most, pss(worker))
-        leaks.send(20)
+        leaks.send(18)
+        leaks.send(2, text="takes 0.05")  # so that a child is mostly in the middle of a batch
         return len(seen) >= wanted + 2
 
     eventually(f"{wanted} children are replaced under load", enough, within=60 + 5 * wanted)
