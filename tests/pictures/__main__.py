@@ -67,7 +67,6 @@ def _disturb(fleet: Fleet) -> None:
     """Kill a worker, and pause the queue of messages for ten seconds."""
     worker = next(each for each in fleet.status()["processes"] if each["name"] == "worker-2")
     os.kill(worker["pid"], signal.SIGKILL)
-    os.environ["HEADRACE_DATA_DIR"] = str(fleet.data_dir)
     here = environment({"HEADRACE_DATA_DIR": str(fleet.data_dir)})
     for verb in ("pause", "resume"):
         subprocess.run([sys.executable, "-m", "workers.cli.main", "queue", verb, "messages"], env=here, check=True)
