@@ -20,6 +20,7 @@ from shared.log import get_logger
 from shared.metrics import REDELIVERIES
 from shared.outcome import Retry
 from shared.settings import settings
+from shared.topology import LANED
 from tasks import arrival, measure
 from tasks.batch import Failed, Settled, run
 from tasks.fault import describe
@@ -53,6 +54,7 @@ class Collector:
         ]
         self._pins = Pins(self._slots)
         self._flights: dict[int, Flight] = {}  # by slot number
+        measure.begin([*LANED, *config.own_queues])
         self._generation = 0
         self._stopped = False
         self._flush_due = False

@@ -3,13 +3,21 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from shared.metrics import BATCH_SECONDS, BATCH_SIZE, END_TO_END_SECONDS, MESSAGES, observe_all
+from shared.metrics import BATCH_SECONDS, BATCH_SIZE, END_TO_END_SECONDS, MESSAGES, REDELIVERIES, observe_all
 from shared.outcome import DeadLetter, Discard, Done, Outcome, Retry
 
 LABELS: dict[type, str] = {Done: "done", Retry: "retry", Discard: "discarded", DeadLetter: "dead_letter"}
 
 VIAS = ("webhook", "api")
 """What our own producers say; everybody else's messages came by Celery."""
+
+
+def begin(kinds: Iterable[str]) -> None:
+    """Show 0 for what has not happened yet: of a counter that appears with its first count, no rate sees that."""
+    for kind in kinds:
+        REDELIVERIES.labels(kind)
+        for label in LABELS.values():
+            MESSAGES.labels(kind, label)
 
 
 def settled(kind: str, outcomes: Iterable[Outcome], seconds: float) -> Counter[str]:
