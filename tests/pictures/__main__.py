@@ -90,7 +90,7 @@ def _lines(prometheus: Prometheus, panel: dict[str, object], start: float, end: 
         for series in prometheus.between(ready(target["expr"]), start, end, step):
             values = [(float(seconds), float(value)) for seconds, value in series["values"]]
             legend = re.sub(r"\{\{(\w+)\}\}", lambda label, it=series["metric"]: it.get(label[1], ""), target["legendFormat"])
-            lines.append(Line(legend.strip(), [(seconds, value) for seconds, value in values if not math.isnan(value)]))
+            lines.append(Line(legend.strip() or "none", [(seconds, value) for seconds, value in values if not math.isnan(value)]))
     return sorted((line for line in lines if line.points), key=lambda line: -max(value for _, value in line.points))
 
 

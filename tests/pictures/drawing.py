@@ -68,7 +68,7 @@ def _panel(picture: Picture, start: float, end: float, step: float) -> list[str]
     limit = _limit(picture.panel)
     highest = max((value for line in picture.lines for _, value in line.points), default=0)
     near = limit is not None and highest > 0.3 * limit
-    axis = ticks(max(highest, limit * 1.05) if near and limit is not None else highest)
+    axis = ticks(max(highest, limit * 1.05) if near and limit is not None else highest, unit)
     area = _Area(x + LEFT, y + TOP, x + width - RIGHT, bottom, start, end, axis[-1])
     parts = [
         f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="3" fill="{BOX}" stroke="{EDGE}"/>',

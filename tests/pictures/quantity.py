@@ -7,10 +7,12 @@ TICKS = 4
 """Steps of an axis, at most."""
 
 
-def ticks(highest: float) -> list[float]:
-    """Round numbers from 0 to at least ``highest``."""
+def ticks(highest: float, unit: str = "") -> list[float]:
+    """Numbers that are round in ``unit``, from 0 to at least ``highest``."""
     if highest <= 0:
         return [0.0, 1.0]
+    if unit == "bytes" and highest >= 1024:
+        return [1024 * tick for tick in ticks(highest / 1024, unit)]
     rough = highest / TICKS
     magnitude = 10.0 ** floor(log10(rough))
     step = next(each for each in (step * magnitude for step in STEPS) if each >= rough * 0.999)

@@ -17,6 +17,10 @@ def test_an_axis_has_round_numbers_up_to_what_it_shows(highest: float, expected:
     assert ticks(highest) == pytest.approx(expected)
 
 
+def test_bytes_are_round_in_their_unit() -> None:
+    assert [shown(tick, "bytes") for tick in ticks(57 * 2**20, "bytes")] == ["0 B", "20 MiB", "40 MiB", "60 MiB"]
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "expected"),
     [
