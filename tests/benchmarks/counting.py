@@ -1,15 +1,18 @@
 """Counting: what the metrics cost. A worker drains the same messages with metrics on, as it is shipped, and off, in turn.
 
-Two ratios are held to the bound: of the rates, which a busy machine blurs, and of the CPU time that a message takes in the worker
-and its children, which it hardly does. Starting up does not count: its CPU time is that of a run over a few messages.
+Held to the bound are the ratio of the rates and that of the CPU time a message takes in the worker and its children. A busy
+machine blurs the first, and the second a little; so a third figure is what counting takes when nothing else is done, beside
+that CPU time. Starting up does not count: its CPU time is that of a run over a few messages.
 """
 
+import subprocess
+import sys
 from collections.abc import Callable
 from resource import RUSAGE_CHILDREN, getrusage
 
 from shared.settings import PREFIX
 from tests.benchmarks.drain import drain
-from tests.benchmarks.ground import Ground
+from tests.benchmarks.ground import ROOT, Ground
 from tests.benchmarks.sides import LANES
 from tests.benchmarks.verdict import Bound, Series, Verdict, ratio
 from tests.benchmarks.workload import Queued, in_lanes, messages, plain
@@ -34,11 +37,13 @@ def run(ground: Ground, *, count: int, rounds: int, say: Callable[[str], None]) 
             costs[state].values.append((seconds - started) / (count - FEW) * 1e6)
             faults += [f"metrics {state}, round {number + 1}: {fault}" for fault in ground.faults(count)]
             say(f"metrics, round {number + 1}: {state} {rate:,.0f} messages/s, {costs[state].values[-1]:.1f} µs CPU a message")
+    alone = Series("counting alone, CPU", "µs a message", [_alone(ground) for _ in range(rounds)])
     bounds = [
         ratio("metrics", rates["on"], rates["off"], RATIO_MIN),
         Bound("metrics: CPU a message, off / on", costs["off"].median / costs["on"].median, RATIO_MIN),
+        Bound("metrics: CPU of counting alone, share", alone.median / costs["off"].median, 1 - RATIO_MIN, at_least=False),
     ]
-    return Verdict("metrics", {"messages": count, "rounds": rounds}, [*rates.values(), *costs.values()], bounds, faults)
+    return Verdict("metrics", {"messages": count, "rounds": rounds}, [*rates.values(), *costs.values(), alone], bounds, faults)
 
 
 def _drained(ground: Ground, state: str, queued: list[Queued]) -> tuple[float, float]:
@@ -53,6 +58,12 @@ def _drained(ground: Ground, state: str, queued: list[Queued]) -> tuple[float, f
     finally:
         for name in told:
             del ground.headrace_environment[name]
+
+
+def _alone(ground: Ground) -> float:
+    environment = {**ground.headrace_environment, f"{PREFIX}METRICS_DIR": str(ground.directory / "metrics")}
+    command = [sys.executable, "-m", "tests.benchmarks.counting_alone"]
+    return float(subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
 
 def _cpu_seconds() -> float:
