@@ -15,6 +15,9 @@ import structlog
 from shared.log_repeats import RepeatsFilter
 from shared.settings import settings
 
+# A command that configures nothing has its answer on stdout, perhaps as JSON: what it logs belongs beside it.
+structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+
 
 def configure(process: str) -> None:
     """Set up the process's logging, structlog's and the standard library's alike, to stderr.

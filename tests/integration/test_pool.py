@@ -132,7 +132,7 @@ def test_limits_and_a_name_that_says_who_it_is_are_set_on_every_connection() -> 
     with read_session() as session:
         names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "timezone", "application_name")
         shown = [session.execute(text(f"SHOW {name}")).scalar_one() for name in names]
-    assert shown == ["10s", "5s", "1min", "UTC", f"headrace-test-{os.getpid()}"]
+    assert shown == ["10s", "5s", "15s", "UTC", f"headrace-test-{os.getpid()}"]
 
 
 def test_a_read_session_refuses_to_write_and_its_connection_writes_again_afterwards() -> None:
