@@ -116,7 +116,7 @@ def run(ground: Ground, *, rows: int, seconds: float, say: Say) -> Verdict:
         after = _measured(INDEXED, "after", RUNS, say)
         contact_after = _contact_deleted("after", RUNS_BEFORE)
         keyed = _measured(KEYED, "by key", RUNS, say)
-        batches = writing.alone(say)
+        logged_whole, batches = writing.alone(say)
         loaded = writing.under_load(seconds, say)
         pruned = _pruned(say)
         faults = writing.faults()
@@ -127,7 +127,7 @@ def run(ground: Ground, *, rows: int, seconds: float, say: Say) -> Verdict:
         _bound("a batch of 200, p95", batches, BATCH_MS),
         *(_bound(f"{it.name}, p95", it, LOADED_MS) for it in loaded if it.name[0] != "a"),
     ]
-    series = [*(each for pair in pairs for each in pair), *keyed, built, batches, *loaded, pruned, *sizes]
+    series = [*(each for pair in pairs for each in pair), *keyed, built, logged_whole, batches, *loaded, pruned, *sizes]
     return Verdict("queries", {"rows": rows, "load": os.getloadavg()[0]}, [*series, *_p95s(series)], bounds, faults)
 
 
