@@ -36,12 +36,13 @@ max_client_conn = 100
 
 
 @contextmanager
-def pgbouncer(database_url: str, directory: Path) -> Iterator[str]:
+def pgbouncer(database_url: str, directory: Path, *lines: str) -> Iterator[str]:
     """The URL of a database behind PgBouncer, for the length of a ``with``; skips where there is none.
 
     Args:
         database_url: of the server, on a Unix socket.
         directory: its own, which every uid may enter.
+        lines: further ones of its configuration.
     """
     if not PROGRAM:
         pytest.skip("no pgbouncer on this machine (Debian: apt install pgbouncer)")
@@ -59,6 +60,7 @@ def pgbouncer(database_url: str, directory: Path) -> Iterator[str]:
             users=users,
             size=SERVER_CONNECTIONS,
         )
+        + "\n".join(lines)
     )
     for file in (users, configuration):
         file.chmod(0o600)

@@ -54,6 +54,7 @@ class DatabaseFacts(NamedTuple):
         statement_ms: the time-out that our statements have there; None: not asked.
         system: differs between any two clusters, and is a replica's and its primary's in common.
         follows: it is a replica.
+        pooled: who answers our connection is another session than the one that was opened: a pooler stands between.
     """
 
     max_connections: int
@@ -65,6 +66,7 @@ class DatabaseFacts(NamedTuple):
     statement_ms: int | None = None
     system: int | None = None
     follows: bool = False
+    pooled: bool = False
 
     @property
     def room(self) -> tuple[int, str, str]:
@@ -192,11 +194,17 @@ def _database(config: Settings, database: DatabaseFacts, fleet: Fleet) -> Iterat
     yield from _room("database_pool", config, database, fleet)
     if database.follows:
         yield _fault("database_url", "the server is a replica, nothing can be stored there", "set it to the primary's URL")
-    if database.statement_ms is not None and database.statement_ms != config.database_statement_ms:
+    if database.pooled and not config.database_pgbouncer:
         yield _fault(
             "database_pgbouncer",
+            "a pooler stands before the server: in transaction mode our limits and prepared statements would be somebody else's",
+            f"set {PREFIX}DATABASE_PGBOUNCER=true; in session mode it costs a round trip a transaction",
+        )
+    elif database.statement_ms is not None and database.statement_ms != config.database_statement_ms:
+        yield _fault(
+            "database_url",
             f"our limits do not arrive: statement_timeout is {database.statement_ms} ms, not {config.database_statement_ms}",
-            f"set {PREFIX}DATABASE_PGBOUNCER=true, if it is PgBouncer in transaction mode that stands between",
+            f"let `options` through to the server, or set {PREFIX}DATABASE_PGBOUNCER=true, which needs none",
         )
     if database.revision != database.newest_revision:
         yield _fault(

@@ -16,6 +16,7 @@ def test_the_embedded_fleet_is_sound_and_every_setting_is_shown(headrace: Comman
     answer = headrace("check", "--json").json
     assert answer["ok"] is True
     assert answer["not_asked"] == []
+    assert 20 < answer["connections"] < headrace("check", "--workers", "2", "--json").json["connections"]
     assert set(answer["settings"]) == {f"HEADRACE_{name.upper()}" for name in Settings.model_fields}
 
 

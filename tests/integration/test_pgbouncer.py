@@ -107,3 +107,22 @@ def test_check_says_what_to_set_when_it_stands_between_and_nobody_said_so(
     ended = headrace("check")
     assert ended.code == 1
     assert "set HEADRACE_DATABASE_PGBOUNCER=true" in ended.err
+
+
+def test_check_notices_one_that_drops_our_limits_without_a_word(
+    clean: RunningStack, reachable_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    headrace = CommandLine(monkeypatch, capsys)
+    directory = Path(tempfile.mkdtemp(prefix="silent-", dir=reachable_dir))
+    directory.chmod(0o711)
+    try:
+        with pgbouncer(clean.database_url, directory, "ignore_startup_parameters = extra_float_digits,options") as url:
+            monkeypatch.setenv("HEADRACE_DATABASE_URL", url)
+            settings.cache_clear()
+            assert "a pooler stands before the server" in headrace("check").err
+            monkeypatch.setenv("HEADRACE_DATABASE_PGBOUNCER", "true")
+            settings.cache_clear()
+            assert headrace("check").code == 0
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()

@@ -78,7 +78,14 @@ def test_behind_pgbouncer_the_servers_own_limit_is_not_ours() -> None:
 
 def test_limits_that_do_not_arrive_name_pgbouncer() -> None:
     (fault,) = found(SOUND._replace(database=DATABASE._replace(statement_ms=0)))
+    assert "HEADRACE_DATABASE_PGBOUNCER=true" in fault.fix
+
+
+def test_a_pooler_that_nobody_named_is_a_fault_even_where_the_limits_happen_to_be_ours() -> None:
+    pooled = SOUND._replace(database=DATABASE._replace(pooled=True, statement_ms=10_000))
+    (fault,) = found(pooled)
     assert fault.setting == "HEADRACE_DATABASE_PGBOUNCER"
+    assert found(pooled, database_pgbouncer=True) == []
 
 
 def test_a_replica_must_follow_this_primary_and_have_room() -> None:

@@ -17,7 +17,7 @@ from shared.db.migrate import revisions
 from shared.errors import ConfigurationError
 from shared.settings import PREFIX, Settings, masked, settings
 from workers.cli.output import first_line, json_option, print_json
-from workers.configuration import DatabaseFacts, Facts, Fault, Fleet, RedisFacts, faults
+from workers.configuration import DatabaseFacts, Facts, Fault, Fleet, RedisFacts, connections, faults
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ SELECT current_setting('max_connections')::int AS max_connections,
        (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database()) AS database_limit,
        (SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout') AS statement_ms,
        (SELECT system_identifier FROM pg_control_system()) AS system,
-       pg_is_in_recovery() AS follows
+       pg_is_in_recovery() AS follows, pg_backend_pid() AS pid
 """)
 
 STARTUP_REFUSED = "unsupported startup parameter"
@@ -50,7 +50,8 @@ def check(workers: int, ingresses: int, as_json: bool) -> None:
     """
     config = settings()
     facts, unreachable, unasked = _ask(config)
-    found = [*unreachable, *faults(config, facts, Fleet(workers, ingresses))]
+    fleet = Fleet(workers, ingresses)
+    found = [*unreachable, *faults(config, facts, fleet)]
     faulty, warnings = [each for each in found if each.serious], [each for each in found if not each.serious]
     values = {PREFIX + name.upper(): _shown(name, getattr(config, name)) for name in Settings.model_fields}
     if as_json:
@@ -60,11 +61,13 @@ def check(workers: int, ingresses: int, as_json: bool) -> None:
                 "faults": [_as_dict(fault) for fault in faulty],
                 "warnings": [_as_dict(fault) for fault in warnings],
                 "not_asked": unasked,
+                "connections": connections(config, fleet),
                 "settings": values,
             }
         )
     else:
         _print(values, found, unasked)
+        click.echo(f"the database's connections, at the most: {connections(config, fleet)}")
     raise click.exceptions.Exit(1 if faulty else 0)
 
 
@@ -130,9 +133,11 @@ def _ask_database(config: Settings, server: str) -> DatabaseFacts:
     asked = create(config, server)
     try:
         with asked.connect() as connection:
-            row = connection.execute(DATABASE).one()
+            told = dict(connection.execute(DATABASE).one()._mapping)
+            opened: Any = connection.connection.driver_connection
+            pooled = told.pop("pid") != opened.info.backend_pid
             current, newest = revisions(connection)
-        return DatabaseFacts(**row._mapping, revision=current, newest_revision=newest)
+        return DatabaseFacts(**told, pooled=pooled, revision=current, newest_revision=newest)
     finally:
         asked.dispose()
 
