@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 import redis
@@ -18,6 +19,9 @@ from workers.local import ports
 from workers.local.child import Child
 from workers.local.identity import end
 from workers.local.servers import secrets_for, servers
+
+hypothesis.settings.register_profile("headrace", deadline=None)  # how long an example takes says nothing on a busy machine
+hypothesis.settings.load_profile("headrace")
 
 
 @dataclass(frozen=True)

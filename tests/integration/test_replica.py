@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 
 from shared.db.engine import close_engine, replica, use
 from shared.db.pool import TOOL, Role
@@ -179,3 +180,27 @@ def test_check_knows_a_replica_from_another_server(
     assert "HEADRACE_REPLICA_URL: the server follows no primary" in headrace("check").err
     monkeypatch.setenv("HEADRACE_REPLICA_URL", follower.url)
     settings.cache_clear()
+
+
+def test_a_url_of_both_servers_finds_whichever_is_the_primary(
+    primary: PostgresServer, follower: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last test here: afterwards the replica is one no more."""
+    both = make_url(primary.url).set(
+        query={"host": (str(follower.home), str(primary.home)), "target_session_attrs": "read-write"}
+    )
+    monkeypatch.setenv("HEADRACE_DATABASE_URL", both.render_as_string(hide_password=False))
+    monkeypatch.setenv("HEADRACE_REPLICA_URL", "")
+    close_engine()
+    settings.cache_clear()
+    try:
+        transact(lambda session: accounts.create(session, "before"))
+        eventually("the replica has it", lambda: follower.execute("SELECT count(*) FROM accounts") == [(1,)])
+        primary.crash()
+        follower.execute("SELECT pg_promote()")
+        transact(lambda session: accounts.create(session, "after"))
+        assert sorted(fetch(names)) == ["after", "before"]
+    finally:
+        close_engine()
+        monkeypatch.undo()
+        settings.cache_clear()
