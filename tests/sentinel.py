@@ -57,7 +57,10 @@ class SentinelGroup:
 
     def follows(self) -> bool:
         """Whether the replica has what the master has."""
-        link = self.replica.client.info("replication")
+        try:
+            link = self.replica.client.info("replication")
+        except redis.ConnectionError:  # a Sentinel ends the connections of whoever changes sides
+            return False
         return bool(link["role"] == "slave" and link["master_port"] == self.port and link["master_link_status"] == "up")
 
 

@@ -63,9 +63,9 @@ user exporter $read_queues '%R~headrace:*' $hello +@read -@dangerous +time +info
 # Flower: remote control, its answers, and the lengths of queues. Its replies come by claims, so it writes bookkeeping.
 user flower $read_queues '~headrace:*' '~_kombu.binding*' '~*.celery.pidbox*' '~celeryev.*' \
     '&headrace:wake' '&/0.celery.pidbox' '&/0.celeryev/*' $hello $data +info
-# Plain Celery producers: append to `messages` and its lanes.
-user producer '%W~messages*' '~_kombu.binding*' \
-    $hello +lpush +llen +sadd +smembers +multi +exec
+# Producers, plain Celery's and ours, which also wake idle workers: append to `messages` and its lanes.
+user producer '%W~messages*' '~_kombu.binding*' '&headrace:wake' \
+    $hello +lpush +llen +sadd +smembers +publish +multi +exec
 # The command line: `headrace check|doctor|status|queue|dlq|broker`.
 user operator '~*' '&*' $hello $data +info '+config|get' +type +keys +role
 # Redis's own: replicas follow, Sentinels watch and promote.

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -10,7 +11,7 @@ import pytest
 from pytest_celery import CeleryTestWorker
 from sqlalchemy import text
 
-from shared.db.engine import close_engine, use_pool_of
+from shared.db.engine import close_engine, engine, use_pool_of
 from shared.db.migrate import upgrade
 from shared.db.session import WriteSession, fetch, transact
 from shared.producer import Producer
@@ -91,6 +92,16 @@ def test_the_limits_hold_in_each_transaction_and_stay_with_nobody_else(
     assert fetch(lambda session: session.execute(text("SHOW statement_timeout")).scalar_one()) == "10s"
     with psycopg.connect(bouncer, autocommit=True, prepare_threshold=None) as other:
         assert other.execute("SHOW statement_timeout").fetchone() == ("0",)
+
+
+def test_nothing_is_prepared_in_a_session_that_is_somebody_elses_a_moment_later(through: dict[str, str]) -> None:
+    """The driver would prepare what it has sent five times, under names that another client has given too."""
+    with ExitStack() as held:
+        clients = [held.enter_context(engine().connect()) for _ in range(2 * SERVER_CONNECTIONS)]
+        for number in range(12):
+            for client in clients:
+                assert client.execute(text("SELECT CAST(:number AS int)"), {"number": number}).scalar_one() == number
+                client.commit()
 
 
 def test_migrations_run_through_it(through: dict[str, str]) -> None:
