@@ -62,7 +62,8 @@ def report_(as_json: bool) -> None:
         print_json(found)
         return
     server = found["server"]
-    click.echo(f"PostgreSQL {server['version']}, database {server['database_size']}, counted since {server['counted_since']}")
+    since = server["counted_since"] or "its first start"
+    click.echo(f"PostgreSQL {server['version']}, database {server['database_size']}, counted since {since}")
     if found["statements"] is None:
         click.echo(f"\n{found['statements_missing']}")
     else:

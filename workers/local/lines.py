@@ -44,10 +44,12 @@ def demo_words(demo: DemoAccount) -> str:
 
 def _words(process: ProcessRecord) -> str:
     if process.state == "waiting":
+        if process.last_exit is None:
+            return "waits for the old one to end"
         return f"ended with {_exit_words(process.last_exit)}; it starts again"
     again = f", restarts {process.restarts}" if process.restarts else ""
     return f"{process.state} (pid {process.pid}{again})" if process.pid else process.state
 
 
-def _exit_words(status_: int | None) -> str:
-    return f"signal {-status_}" if status_ is not None and status_ < 0 else f"status {status_}"
+def _exit_words(status_: int) -> str:
+    return f"signal {-status_}" if status_ < 0 else f"status {status_}"
