@@ -42,9 +42,9 @@ class Ingress(NamedTuple):
         finally:
             connection.close()
 
-    def webhook(self, name: str) -> Reply:
+    def webhook(self, name: str, conversation: str = "c-1") -> Reply:
         """A signed webhook that holds the message ``name``."""
-        body = json.dumps({"type": "message.created", "data": as_json(name)}).encode()
+        body = json.dumps({"type": "message.created", "data": as_json(name, conversation)}).encode()
         return self.request("POST", f"/v1/webhooks/{self.channel.id}", body, signing.standard(body, self.channel.secret))
 
     def message(self, name: str) -> Reply:

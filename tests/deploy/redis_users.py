@@ -36,7 +36,7 @@ class Shipped:
 
     def start(self) -> None:
         """Start it, or start it again."""
-        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(self._command)  # its log is shown when a test fails
         with self.client("probe") as probe:
             eventually("it is up", lambda: self._answers(probe))
 

@@ -14,6 +14,9 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(not DEBIAN, reason="no redis-server 7 on this machine: the users need one")
 
+TILT = 30
+"""Seconds for which a Sentinel that was held up for over 2 s (by a slow fsync of its own file) looks and does not act."""
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Shipped]:

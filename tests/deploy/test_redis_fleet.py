@@ -68,9 +68,10 @@ def test_a_fleet_runs_and_no_role_is_refused_anything(clean: RunningStack, serve
             foreground("beat", {**clean.environment, **servers.environment("beat")}),
         ):
             worker.ready()
-            assert ingress.webhook("hook-1").status == 202
+            # Order is kept within a way in: a conversation has a lane of webhooks and a lane of messages.
+            assert ingress.webhook("hook-1", "c-hook").status == 202
             assert ingress.message("api-1").status == 202
-            ledger.enter([message("hook-1"), message("api-1")])
+            ledger.enter([message("hook-1", "c-hook"), message("api-1")])
             send_by_stock_client(servers.broker.url("producer"), ledger)
             eventually("the worker is live", lambda: status(f"http://127.0.0.1:{health}/livez") == 200)
             eventually("the exporter serves", lambda: exporting.answers(f"http://127.0.0.1:{export}/metrics"), within=30)
