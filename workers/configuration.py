@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from shared.cache.client import is_cluster
-from shared.db.pool import TOOL
+from shared.db.role import TOOL
 from shared.settings import PREFIX, Settings
 from workers.exporter.database import EXPORTER
 from workers.lifecycle import CHILD

@@ -12,11 +12,11 @@ from celery import signals
 from shared import log, tracing
 from shared.cache.tiers import close_tiers, drop_inherited_tiers
 from shared.db.engine import close_engine, drop_inherited_engine, use
-from shared.db.pool import Role
+from shared.db.role import Role
 from shared.metrics import forget_process
 from shared.settings import settings
 
-CHILD = Role("store", size=1, overflow=1, serves=True)
+CHILD = Role("store", size=1, overflow=1, serves=True, index_only=True)
 """A child runs one batch at a time, in one transaction; a handler may read beside it, and gives that connection back at once."""
 
 logger = log.get_logger(__name__)

@@ -5,14 +5,23 @@ as long as inserting it. Here a column is a few passes over one string.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import msgspec
 
 SEPARATOR = "\0"
 """In no text that PostgreSQL can store."""
 
 
 def plain_array(values: Iterable[object]) -> str:
-    """Values whose text holds no comma, quote, brace, backslash or space: numbers, UUIDs, times in ISO 8601; None is NULL."""
+    """Values whose text holds no comma, quote, brace, backslash or space: numbers, UUIDs; None is NULL."""
     return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+
+
+def time_array(values: Sequence[datetime | None]) -> str:
+    """Times with an offset; None is NULL. The text of a JSON array differs in its brackets only; `isoformat` takes ten times as
+    long."""
+    return "{" + msgspec.json.encode(values)[1:-1].decode() + "}"
 
 
 def text_array(values: Sequence[str]) -> str:

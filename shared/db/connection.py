@@ -17,6 +17,7 @@ from psycopg.errors import OperationalError
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 
+from shared.db.role import Role
 from shared.errors import ConfigurationError
 from shared.settings import PREFIX, Settings
 
@@ -38,10 +39,9 @@ KEEPALIVES = {
 READ_ONLY = {"postgresql_readonly": True}
 """Options of a connection whose transactions refuse to write: `BEGIN READ ONLY`, without a further round trip."""
 
-LOCAL = b"""
-SELECT set_config('statement_timeout', %(statement)s, true), set_config('lock_timeout', %(lock)s, true),
-       set_config('idle_in_transaction_session_timeout', %(idle)s, true), set_config('timezone', 'UTC', true)
-"""
+INDEX_ONLY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+"""For a process whose every statement looks up a bounded number of keys: an index is right then, whatever the statistics say. A
+plan made while a table was nearly empty scans it, and is kept while the table grows."""
 
 
 class Deadlined(psycopg.Connection[Any]):
@@ -75,27 +75,20 @@ def address(url: str, name: str = "DATABASE_URL") -> URL:
     return parsed.set(drivername="postgresql+psycopg")
 
 
-def arguments(config: Settings, role: str) -> dict[str, Any]:
+def arguments(config: Settings, role: Role) -> dict[str, Any]:
     """What the driver is told on connecting.
 
     Args:
-        role: what the process is, such as ``ingress``; shown by `pg_stat_activity` together with the pid.
+        role: what the process is; its name is shown by `pg_stat_activity` together with the pid.
     """
     common = {
         "connect_timeout": config.database_connect_seconds,
-        "application_name": f"{APPLICATION_NAME}-{role}-{os.getpid()}",
+        "application_name": f"{APPLICATION_NAME}-{role.name}-{os.getpid()}",
         **KEEPALIVES,
     }
     if config.database_pgbouncer:
         return {**common, "prepare_threshold": None}
-    limits = _limits(config)
-    options = {
-        "statement_timeout": limits["statement"],
-        "lock_timeout": limits["lock"],
-        "idle_in_transaction_session_timeout": limits["idle"],
-        "timezone": "UTC",
-    }
-    return {**common, "options": " ".join(f"-c {name}={value}" for name, value in options.items())}
+    return {**common, "options": " ".join(f"-c {name}={value}" for name, value in _parameters(config, role).items())}
 
 
 def patience_seconds(config: Settings) -> float:
@@ -114,20 +107,25 @@ def connecting(patience: float | None) -> Callable[..., Deadlined]:
     return connect
 
 
-def limit_each_transaction(engine: Engine, config: Settings) -> None:
-    """Set the limits at the begin of every transaction of ``engine``: the way for PgBouncer."""
-    limits = _limits(config)
+def limit_each_transaction(engine: Engine, config: Settings, role: Role) -> None:
+    """Set the parameters at the begin of every transaction of ``engine``: the way for PgBouncer."""
+    parameters = _parameters(config, role)
+    local = "SELECT " + ", ".join(["set_config(%s, %s, true)"] * len(parameters))
+    values = [part for parameter in parameters.items() for part in parameter]
 
     def on_begin(connection: Connection) -> None:
         driver: Any = connection.connection.driver_connection  # directly: nobody who counts statements means this one
-        driver.execute(LOCAL, limits)
+        driver.execute(local, values)
 
     event.listen(engine, "begin", on_begin)
 
 
-def _limits(config: Settings) -> dict[str, str]:
+def _parameters(config: Settings, role: Role) -> dict[str, str]:
+    """Of the server's, by name."""
     return {
-        "statement": str(config.database_statement_ms),
-        "lock": str(config.database_lock_ms),
-        "idle": str(config.database_idle_transaction_ms),
+        "statement_timeout": str(config.database_statement_ms),
+        "lock_timeout": str(config.database_lock_ms),
+        "idle_in_transaction_session_timeout": str(config.database_idle_transaction_ms),
+        "timezone": "UTC",
+        **(INDEX_ONLY if role.index_only else {}),
     }

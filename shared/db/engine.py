@@ -11,8 +11,9 @@ from sqlalchemy import Engine, create_engine, event
 
 from shared.db import connection, queries, query_guard, slow_queries
 from shared.db.health import Health
-from shared.db.pool import TOOL, MeasuredPool, Meter, Role
+from shared.db.pool import MeasuredPool, Meter
 from shared.db.replica import Replica
+from shared.db.role import TOOL, Role
 from shared.settings import Settings, settings
 
 REPLICA_CONNECT_SECONDS_MAX = 2
@@ -83,7 +84,7 @@ def create(config: Settings, server: str) -> Engine:
         server: ``primary`` or ``replica``.
     """
     url = config.required("database_url") if server == "primary" else config.replica_url
-    arguments = connection.arguments(config, _role.name)
+    arguments = connection.arguments(config, _role)
     if server == "replica":
         arguments["connect_timeout"] = min(config.database_connect_seconds, REPLICA_CONNECT_SECONDS_MAX)
     made = create_engine(
@@ -106,7 +107,7 @@ def create(config: Settings, server: str) -> Engine:
         report = meter.count
     Health(config.database_recycle_seconds, report).watch(made)
     if config.database_pgbouncer:
-        connection.limit_each_transaction(made, config)
+        connection.limit_each_transaction(made, config, _role)
     for hook in INSTRUMENTS:
         hook(made)
     return made

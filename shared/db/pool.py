@@ -5,7 +5,7 @@ its overflow together, and `headrace check` adds it up over all processes.
 """
 
 import threading
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -16,31 +16,6 @@ from shared.db.health import TooOld
 from shared.metrics import DB_POOL_CONNECTIONS, DB_POOL_EVENTS, DB_POOL_WAIT_SECONDS
 
 EVENTS = ("opened", "closed", "checked_out", "overflowed", "timed_out", "invalidated", "recycled", "asked")
-
-
-class Role(NamedTuple):
-    """What a process is to the database.
-
-    Args:
-        name: shown in `pg_stat_activity`; a few letters.
-        size: connections that are kept, 1 to 100.
-        overflow: further ones under pressure, closed on return, 0 to 100.
-        serves: a process of the fleet: measured, impatient with a silent server, and reading from a replica where there is one.
-            False for tools: who types a command wants to see what the last one did, and a migration takes its time.
-    """
-
-    name: str
-    size: int
-    overflow: int = 0
-    serves: bool = False
-
-    @property
-    def connections(self) -> int:
-        """The most that one process holds."""
-        return self.size + self.overflow
-
-
-TOOL = Role("tool", 2)
 
 
 class MeasuredPool(QueuePool):

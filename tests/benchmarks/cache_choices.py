@@ -122,7 +122,6 @@ def _storing(ground: Ground, say: Callable[[str], None]) -> list[Series]:
             store.store(session, batch)
         spent["a whole batch"] = perf_counter() - started
         if number >= WARM_BATCHES:  # by then all contacts and conversations are there
-            spent["messages.look without conversations"] = _look_for_contacts(batch)
             for name, seconds in spent.items():
                 took.setdefault(name, []).append(seconds * 1000)
     names = {(it.account_id, it.message.conversation_id) for it in arrivals[-BATCH:]}
@@ -133,16 +132,6 @@ def _storing(ground: Ground, say: Callable[[str], None]) -> list[Series]:
     for name, values in took.items():
         say(f"storing: {name} {median(values):.2f} ms")
     return [Series(f"storing, {name}", "ms", values) for name, values in took.items()]
-
-
-def _look_for_contacts(batch: list[store.Arrival]) -> float:
-    """Seconds of the same statement, had a cache known all conversations. Contacts' names may have changed: it must ask."""
-    keys = store._Keys(batch)
-    keys._missing = keys._missing[0], []
-    with write_session() as session:
-        spent = _timed(session)
-        keys._look(session)
-    return spent["messages.look"]
 
 
 def _timed(session: Any) -> dict[str, float]:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from shared.db import connection
 from shared.db.engine import create, use
-from shared.db.pool import TOOL, Role
+from shared.db.role import TOOL, Role
 from shared.settings import settings
 from tests.benchmarks.ground import Ground
 from tests.benchmarks.verdict import Bound, Series, Verdict, ratio

@@ -14,7 +14,8 @@ from uuid import UUID
 import msgspec
 
 from shared.clock import utc_now
-from shared.db.engine import close_engine, engine
+from shared.db.engine import close_engine, engine, use
+from shared.db.role import TOOL
 from shared.db.session import transact
 from shared.message import Message
 from shared.store import messages as store
@@ -75,6 +76,7 @@ def _store(_: Ground, arguments: list[dict[str, Any]]) -> float:
         for it in arguments
     ]
     batches = _batches(arrivals)
+    use(TOOL._replace(index_only=True))  # as a worker's child is
     engine().connect().close()  # connected before the clock starts, as the other side is
     started = perf_counter()
     for batch in batches:

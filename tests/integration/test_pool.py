@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from shared.db import connection as connections
 from shared.db.engine import close_engine, drop_inherited_engine, engine, use
 from shared.db.outage import is_outage
-from shared.db.pool import TOOL, Role
+from shared.db.role import TOOL, Role
 from shared.db.session import fetch, read_session, transact, write_session
 from shared.settings import settings
 from tests.conftest import RunningStack

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from shared.db.engine import close_engine, replica, use
-from shared.db.pool import TOOL, Role
+from shared.db.role import TOOL, Role
 from shared.db.session import ReadSession, fetch, read_session, transact
 from shared.settings import settings
 from shared.store import accounts

@@ -5,7 +5,7 @@ from collections import Counter
 from sqlalchemy import text
 
 from shared.db.engine import replica
-from shared.db.pool import Role
+from shared.db.role import Role
 from shared.db.session import ReadSession, read_session
 from shared.exporter_metrics import DB_CONNECTIONS, DB_CONNECTIONS_MAX, DB_OLDEST_TRANSACTION, DB_SIZE
 from shared.metrics import DEAD_LETTERS

@@ -15,7 +15,7 @@ from shared.breaker import Breaker
 from shared.cache.tiers import close_tiers
 from shared.db.engine import close_engine, use
 from shared.db.outage import is_outage
-from shared.db.pool import Role
+from shared.db.role import Role
 from shared.db.session import ReadSession, fetch
 from shared.envelope import Enqueued
 from shared.errors import BrokerUnavailable
