@@ -40,6 +40,28 @@ def test_nothing_is_learned_just_after_a_worker_came() -> None:
     assert watched(meter, *before, *after).service == 300
 
 
+def test_what_was_learned_is_forgotten_after_an_hour_of_calm_where_a_worker_could_be_given_back() -> None:
+    for workers, known in ((1, 300), (2, None)):
+        meter = Meter(400, service=300)
+        assert watched(meter, *(sample(at, 50 * at, workers=workers) for at in range(3_590))).service == 300
+        assert watched(meter, *(sample(at, 50 * at, workers=workers) for at in range(3_590, 3_700))).service == known
+
+
+def test_a_night_at_the_least_does_not_have_the_figure_forgotten_in_the_morning() -> None:
+    meter = Meter(400, service=300)
+    watched(meter, *(sample(at, 50 * at) for at in range(8 * 3_600)))
+    morning = [sample(8 * 3_600 + at, 50 * 8 * 3_600 + 250 * at, workers=2) for at in range(3_000)]
+    assert watched(meter, *morning).service == 300
+
+
+def test_nothing_is_learned_from_a_time_in_which_nobody_looked() -> None:
+    """The autoscaler's host stood still, or the broker gave no answers: then less was settled than could have been."""
+    meter = Meter(400, service=300)
+    before = [sample(at, 300 * at, 5_000) for at in range(10)]
+    after = [sample(40 + at, 2_800 + 300 * at, 5_000) for at in range(10)]
+    assert watched(meter, *before, *after).service == 300
+
+
 def test_work_that_waits_beside_workers_who_do_nothing_at_all_is_a_stall() -> None:
     assert watched(Meter(400), *(sample(at, 70, 500) for at in range(6))).stalled
     assert not watched(Meter(400), *(sample(at, 70, 0) for at in range(6))).stalled

@@ -8,18 +8,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.autoscaler.meter import Seen
-from workers.autoscaler.policy import Bounds, Decision, Tuning, decide, need
+from workers.autoscaler.policy import Bounds, Decision, decide, need
 from workers.autoscaler.simulator import Model, Second, recovery, simulate, turns
+from workers.autoscaler.tuning import TUNING
 
-TUNING = Tuning()
 BOUNDS = Bounds(1, 8)
 HOUR = 3600
 
 
 def seen(
-    at: float = 0.0, arrivals: float = 0.0, backlog: int = 0, service: float | None = 300.0, *, stalled: bool = False
+    at: float = 0.0,
+    arrivals: float = 0.0,
+    backlog: int = 0,
+    service: float | None = 300.0,
+    *,
+    busy: bool = False,
+    stalled: bool = False,
 ) -> Seen:
-    return Seen(at, arrivals, arrivals, backlog, 0.0, 1, service, stalled, {"messages": 1.0})
+    return Seen(at, arrivals, arrivals, backlog, 0.0, 1, service, busy, stalled, {"messages": 1.0})
 
 
 def poisson(dice: random.Random, mean: float) -> int:
@@ -54,8 +60,22 @@ def test_while_nothing_at_all_is_done_more_workers_are_no_help() -> None:
     assert decide(Decision(2), seen(arrivals=1_000, backlog=50_000, stalled=True), BOUNDS).target == 2
 
 
-def test_while_nothing_is_known_of_a_worker_nothing_is_changed() -> None:
-    assert decide(Decision(2), seen(arrivals=1_000, backlog=50_000, service=None), BOUNDS).target == 2
+def test_while_nothing_is_known_of_busy_workers_nothing_is_changed() -> None:
+    decision = Decision(2)
+    for second in range(300):
+        decision = decide(decision, seen(second, arrivals=1_000, backlog=50_000, service=None, busy=True), BOUNDS)
+    assert decision.target == 2
+
+
+def test_while_nothing_is_known_of_workers_that_are_not_busy_they_are_given_back_one_by_one() -> None:
+    """As after the autoscaler was started anew beside a fleet that it had grown."""
+    decision, changes = Decision(3), []
+    for second in range(300):
+        after = decide(decision, seen(second, arrivals=50, service=None), BOUNDS)
+        if after.target != decision.target:
+            changes.append((second, after.target))
+        decision = after
+    assert changes == [(120, 2), (150, 1)]
 
 
 def test_memory_bounds_the_growth_and_when_it_is_short_workers_go_one_by_one_down_to_the_least() -> None:

@@ -14,7 +14,8 @@ from shared.settings import Settings
 from workers.autoscaler import sample
 from workers.autoscaler.actuators import Actuator
 from workers.autoscaler.meter import Meter, Seen
-from workers.autoscaler.policy import Bounds, Decision, decide, tuned
+from workers.autoscaler.policy import Bounds, Decision, decide
+from workers.autoscaler.tuning import tuned
 from workers.pages import Page, Pages, verdict
 
 INTERVAL_SECONDS = 1.0
@@ -41,7 +42,7 @@ class Autoscaler:
     def __init__(self, config: Settings, broker: redis.Redis, actuator: Actuator) -> None:
         self._config, self._broker, self._actuator = config, broker, actuator
         self._tuning = tuned(config.autoscaler_drain_seconds, config.autoscaler_stable_seconds)
-        self._meter = Meter(config.batch_messages_max)
+        self._meter = Meter(config.batch_messages_max, least=config.autoscaler_workers_min, tuning=self._tuning)
         self._decision: Decision | None = None
         self._room: int | None = None
         self._room_at = float("-inf")

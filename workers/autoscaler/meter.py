@@ -1,8 +1,8 @@
 """From samples to what the policy decides by: how fast work comes in, how fast it is done, what one worker can do. Pure.
 
 Work that came in is what was settled and what the backlog grew by. What a worker can do shows only while all of them are
-busy: then it is what was settled, divided by how many there are. It is learned then and kept, a fresh figure weighing 0.3; a
-worker that was seen doing more than that can do more.
+busy: then it is what was settled, divided by how many there are. It is learned then, a fresh figure weighing 0.3, and kept
+for a while (`trust`); a worker that was seen doing more than that can do more.
 """
 
 from collections import Counter, deque
@@ -10,6 +10,8 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from workers.autoscaler.sample import Sample
+from workers.autoscaler.trust import Trust
+from workers.autoscaler.tuning import TUNING, Tuning
 
 WINDOW_SECONDS = 5.0
 """Rates are over this: long enough to even out single seconds, short enough that a step of load is seen whole in five."""
@@ -38,6 +40,7 @@ class Seen(NamedTuple):
         lag_seconds: age of the oldest waiting message.
         workers: that consume now.
         service: messages a second that one worker can do; None while nothing is known of it.
+        busy: all workers have been, for long enough to learn from it.
         stalled: work waits, workers are there, and nothing at all is done: a dependency is out, and more workers are no help.
         shares: kind -> its part of the load, adding up to 1.
     """
@@ -49,6 +52,7 @@ class Seen(NamedTuple):
     lag_seconds: float
     workers: int
     service: float | None
+    busy: bool
     stalled: bool
     shares: dict[str, float]
 
@@ -59,11 +63,15 @@ class Meter:
     Args:
         batch: messages in a worker's batch: as long as less is in flight for each worker, its slots are not all full.
         service: what one worker can do, when it is known beforehand; None: learn it.
+        least: workers that always run: nothing is forgotten while no more do, for nothing could be given back.
+        tuning: for how long to believe a figure.
     """
 
-    def __init__(self, batch: int, service: float | None = None) -> None:
+    def __init__(self, batch: int, service: float | None = None, *, least: int = 1, tuning: Tuning = TUNING) -> None:
         self._batch = batch
         self._service = service
+        self._least = least
+        self._trust = Trust(tuning, service)
         self._samples: deque[Sample] = deque()
         self._changed_at = float("-inf")
 
@@ -82,7 +90,13 @@ class Meter:
         settled = _settled(first, sample)
         grown = sample.backlog - first.backlog
         served, arrivals = settled.total() / seconds, max(0.0, (settled.total() + grown) / seconds)
-        self._learn(served, sample)
+        busy = list(takewhile(lambda each: self._is_busy(each, served), reversed(samples)))
+        learnable = bool(busy) and sample.at - busy[-1].at >= LEARN_SECONDS
+        if sample.workers and served and sample.at - self._changed_at >= SETTLING_SECONDS:
+            if learnable:
+                self._learn(busy[-1], sample)
+            elif self._service is not None:
+                self._keep(self._service, served, sample, calm=not busy)
         return Seen(
             at=sample.at,
             arrivals=arrivals,
@@ -91,6 +105,7 @@ class Meter:
             lag_seconds=sample.oldest_seconds,
             workers=sample.workers,
             service=self._service,
+            busy=learnable,
             stalled=seconds >= LEARN_SECONDS and sample.workers > 0 and not settled.total() and sample.backlog > 0,
             shares=_shares(settled, sample),
         )
@@ -99,16 +114,17 @@ class Meter:
         waits = any(sample.waiting.values()) or sample.in_flight >= sample.workers * self._batch
         return waits and sample.backlog > served * BUSY_SECONDS
 
-    def _learn(self, served: float, sample: Sample) -> None:
-        if not sample.workers or not served or sample.at - self._changed_at < SETTLING_SECONDS:
-            return
-        busy = list(takewhile(lambda each: self._is_busy(each, served), reversed(self._samples)))
-        if busy and sample.at - busy[-1].at >= LEARN_SECONDS:
-            each = _settled(busy[-1], sample).total() / (sample.at - busy[-1].at) / sample.workers
-            if each:
-                self._service = each if self._service is None else (1 - LEARNING) * self._service + LEARNING * each
-        elif self._service is not None:
-            self._service = max(self._service, served / sample.workers)
+    def _learn(self, first: Sample, last: Sample) -> None:
+        each = _settled(first, last).total() / (last.at - first.at) / last.workers
+        if each:
+            self._service = each if self._service is None else (1 - LEARNING) * self._service + LEARNING * each
+            self._trust.taught()
+
+    def _keep(self, service: float, served: float, sample: Sample, *, calm: bool) -> None:
+        self._service = max(service, served / sample.workers)
+        if calm and sample.workers > self._least and self._trust.ends(sample.at, self._service):
+            self._service = None
+            self._trust.forget()
 
 
 def _settled(first: Sample, last: Sample) -> Counter[str]:

@@ -6,38 +6,15 @@ Up, at once and by as many as are needed: enough for what comes in, and to work 
 
 Down, slowly: one at a time, once fewer have sufficed for `stable_seconds` without a break, and one more each `step_seconds`.
 The two differ by a whole worker's capacity and two minutes of time, so noise moves nothing.
+
+While it is not known what a worker can do, fewer suffice for as long as they are not busy: that is how it becomes known.
 """
 
 import math
 from typing import NamedTuple
 
 from workers.autoscaler.meter import Seen
-
-
-class Tuning(NamedTuple):
-    """The policy's numbers.
-
-    Args:
-        utilisation: share of a worker's capacity that the load may take, 0 to 1: at 0.8 a burst of a quarter is absorbed.
-        drain_seconds: a backlog is to be gone within this.
-        up_seconds: between two decisions to grow: a started worker consumes after some 4 s, and then the rates tell more.
-        stable_seconds: fewer must suffice for this long: longer than the minute after which a burst often returns.
-        step_seconds: between two workers let go: its lanes are spread anew, and the lag shows whether it was missed.
-    """
-
-    utilisation: float = 0.8
-    drain_seconds: float = 20.0
-    up_seconds: float = 5.0
-    stable_seconds: float = 120.0
-    step_seconds: float = 30.0
-
-
-TUNING = Tuning()
-
-
-def tuned(drain_seconds: float, stable_seconds: float) -> Tuning:
-    """By a fleet's settings; a step down takes a quarter of ``stable_seconds``."""
-    return TUNING._replace(drain_seconds=drain_seconds, stable_seconds=stable_seconds, step_seconds=stable_seconds / 4)
+from workers.autoscaler.tuning import TUNING, Tuning
 
 
 class Bounds(NamedTuple):
@@ -77,8 +54,10 @@ class Decision(NamedTuple):
 
 def need(seen: Seen, tuning: Tuning) -> int | None:
     """Workers that the load asks for, bounds aside; None when that cannot be told."""
-    if seen.stalled or not seen.service:
+    if seen.stalled:
         return None
+    if not seen.service:
+        return None if seen.busy else 1
     load = seen.arrivals / (seen.service * tuning.utilisation) + seen.backlog / (seen.service * tuning.drain_seconds)
     return max(1, math.ceil(load - 1e-9))
 

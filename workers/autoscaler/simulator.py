@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from workers.autoscaler.meter import Meter
-from workers.autoscaler.policy import TUNING, Bounds, Decision, Tuning, decide
+from workers.autoscaler.policy import Bounds, Decision, decide
 from workers.autoscaler.sample import Sample
+from workers.autoscaler.tuning import TUNING, Tuning
 
 KIND = "messages"
 
@@ -54,19 +55,22 @@ def simulate(
     model: Model,
     bounds: Bounds,
     tuning: Tuning = TUNING,
+    *,
     known: float | None = None,
+    pace: Callable[[int], float] = lambda _: 1.0,
 ) -> list[Second]:
     """A second for each of ``arrivals``, messages in that second.
 
     Args:
         known: what one worker does, when the policy is told; else it learns it.
+        pace: second -> share of its rate that a worker does then; less than 1 is a stall.
     """
     fleet = _Fleet(model, bounds.least)
-    meter = Meter(model.batch, known)
+    meter = Meter(model.batch, known, least=bounds.least, tuning=tuning)
     decision = Decision(bounds.least)
     seconds = []
     for at, came in enumerate(arrivals):
-        fleet.live(at, came)
+        fleet.live(at, came, pace(at))
         if seen := meter.observe(fleet.sample(at)):
             decision = decide(decision, seen, bounds, tuning)
             fleet.set(decision.target, at)
@@ -100,13 +104,13 @@ class _Fleet:
     def backlog(self) -> int:
         return sum(left for _, left in self._queue)
 
-    def live(self, at: int, came: int) -> None:
+    def live(self, at: int, came: int, pace: float) -> None:
         while self._starting and self._starting[0] <= at:
             self._starting.popleft()
             self.workers += 1
         if came:
             self._queue.append([at, came])
-        possible = self.workers * self._model.service + self._unspent
+        possible = self.workers * self._model.service * pace + self._unspent
         done = int(possible)
         self._unspent = possible - done
         while done and self._queue:

@@ -69,8 +69,9 @@ def simulate(
 ) -> None:
     """Replay recorded load against the policy, without any server, and draw what it would have done."""
     from workers.autoscaler import drawing, replay  # noqa: PLC0415
-    from workers.autoscaler.policy import Bounds, tuned  # noqa: PLC0415
+    from workers.autoscaler.policy import Bounds  # noqa: PLC0415
     from workers.autoscaler.simulator import Model, simulate, turns  # noqa: PLC0415
+    from workers.autoscaler.tuning import tuned  # noqa: PLC0415
 
     if most < least:
         raise click.UsageError(f"--max {most} is less than --min {least}")
