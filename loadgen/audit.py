@@ -1,10 +1,10 @@
 """The account of every message: pure counting over what was sent and what the database holds.
 
 Words: *accepted* was acknowledged (a 202, or `send_task` returned); *rejected* was sent and never acknowledged within the
-retries' bound, so it may or may not be stored and neither is a fault; *lost* was accepted and is neither stored nor
-dead-lettered; *duplicated* counts rows beyond one of an id; *reordered* counts accepted messages that stand behind one of
-their conversation that was sent later; *miscounted* counts conversations whose `message_count` is not their number of rows,
-or whose sequence has a gap or a repeat.
+retries' bound, so it may or may not be stored and neither is a fault (*uncertain*, in the report, are those whose answers
+leave it open); *lost* was accepted and is neither stored nor dead-lettered; *duplicated* counts rows beyond one of an id;
+*reordered* counts accepted messages that stand behind one of their conversation that was sent later; *miscounted* counts
+conversations whose `message_count` is not their number of rows, or whose sequence has a gap or a repeat.
 """
 
 from collections.abc import Mapping, Sequence

@@ -7,7 +7,6 @@ arrive in either order. Neither that nor a slow fleet holds up the schedule: wha
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 
 from loadgen.pacer import Pacer
@@ -21,6 +20,10 @@ RETRY_SECONDS = 30.0
 BACKOFF_SECONDS_MIN = 0.1
 BACKOFF_SECONDS_MAX = 2.0
 """Also the most that a server's Retry-After is heeded."""
+
+UNDER_WAY_SECONDS = 15.0
+"""What was sent before the end is awaited for this long: a back-off and an answer, each at its longest. Without it a generator
+that is behind ends with as many messages of an unknown fate as it has links."""
 
 WAITING_MAX = 500_000
 """Messages due and not yet acknowledged, about 100 MB; more are left unsent and counted."""
@@ -62,9 +65,9 @@ class Dispatcher:
         try:
             await self._keep_schedule()
             # What is still waiting gets the time of one retried message, and one that began late gets its own.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(2 * RETRY_SECONDS):
-                    await self._ready.join()
+            if not await self._ends(workers, 2 * RETRY_SECONDS):
+                self.stop()
+                await self._ends(workers, UNDER_WAY_SECONDS)
         finally:
             for worker in workers:
                 worker.cancel()
@@ -73,6 +76,13 @@ class Dispatcher:
         for end in ends:
             if not isinstance(end, asyncio.CancelledError):
                 raise end if isinstance(end, BaseException) else AssertionError("a worker ends only when it is cancelled")
+
+    async def _ends(self, workers: Sequence[asyncio.Task[None]], within: float) -> bool:
+        """Whether nothing waits any more, or a worker failed, ``within`` so many seconds."""
+        joined = asyncio.create_task(self._ready.join())
+        ended, _ = await asyncio.wait({joined, *workers}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        joined.cancel()
+        return bool(ended)
 
     async def _keep_schedule(self) -> None:
         stream = self._scenario.stream(self._pacer.planned)
@@ -121,14 +131,16 @@ class Dispatcher:
         account = self._scenario.account_of(utterance)
         message = self._scenario.message(utterance, self.started_at + timedelta(seconds=due))
         give_up = monotonic_seconds() + RETRY_SECONDS
-        backoff = BACKOFF_SECONDS_MIN
+        backoff, certain = BACKOFF_SECONDS_MIN, True
         while True:
             try:
                 await link.send(account, message)
             except NotAccepted as refusal:
                 self._recorder.refusals[refusal.reason] += 1
+                certain = certain and refusal.certain
                 wait = min(max(refusal.after or 0.0, backoff), BACKOFF_SECONDS_MAX)
                 if not refusal.again or self._stopped or monotonic_seconds() + wait > give_up:
+                    self._recorder.refused += certain
                     return
                 await asyncio.sleep(wait)
                 backoff *= 2

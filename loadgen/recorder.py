@@ -31,6 +31,8 @@ class Recorder:
         self.acknowledgement = array("d")
         """Seconds from due to acknowledged."""
         self.sent = 0
+        self.refused = 0
+        """Messages of which every answer said that they were not taken, so that none of them can be stored."""
         self.refusals: Counter[str] = Counter()
         """Answers other than an acknowledgement, by reason; each but the last of a message was followed by a retry."""
         self.unsent = 0
@@ -42,6 +44,11 @@ class Recorder:
     def accepted_count(self) -> int:
         """Messages acknowledged so far."""
         return len(self.acknowledgement)
+
+    @property
+    def uncertain(self) -> int:
+        """Messages sent that may be stored or not: an answer was lost, came too late or did not say."""
+        return self.sent - self.accepted_count - self.refused
 
     def acknowledged(self, number: int, seconds: float) -> None:
         """Message ``number`` was accepted, ``seconds`` after it was due."""

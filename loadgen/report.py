@@ -22,6 +22,7 @@ class Report(NamedTuple):
         parameters: what it was asked for, the seed included.
         started_at: when message 0 was due.
         fate: the account of the messages.
+        uncertain: of the rejected, those whose answers do not tell whether they were taken.
         unsent: messages due and never sent.
         refusals: answers other than an acknowledgement, and how often.
         achieved_rate: stored messages a second, from the first due to the last stored; 0 when none was.
@@ -36,6 +37,7 @@ class Report(NamedTuple):
     parameters: dict[str, Any]
     started_at: datetime
     fate: Fate
+    uncertain: int
     unsent: int
     refusals: dict[str, int]
     achieved_rate: float
@@ -59,6 +61,7 @@ class Report(NamedTuple):
             "started_at": self.started_at,
             "clean": not self.faults(),
             **self.fate._asdict(),
+            "uncertain": self.uncertain,
             "unsent": self.unsent,
             "refusals": self.refusals,
             "achieved_rate": self.achieved_rate,
@@ -77,7 +80,7 @@ class Report(NamedTuple):
         counts = Table()
         counts.add_column("messages")
         counts.add_column(f"via {self.parameters['via']}", justify="right")
-        for name, count in (*self.fate._asdict().items(), ("unsent", self.unsent)):
+        for name, count in (*self.fate._asdict().items(), ("uncertain", self.uncertain), ("unsent", self.unsent)):
             style = "bold red" if count and name in ("lost", "duplicated", "reordered", "miscounted") else None
             counts.add_row(name.replace("_", "-"), f"{count:,}", style=style)
         for reason, count in sorted(self.refusals.items()):

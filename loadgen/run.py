@@ -109,6 +109,7 @@ class _Run:
             parameters=asdict(self._plan),
             started_at=self._dispatcher.started_at,
             fate=fate,
+            uncertain=self._recorder.uncertain,
             unsent=self._recorder.unsent,
             refusals=dict(self._recorder.refusals),
             achieved_rate=self._achieved_rate(fate, started_at),

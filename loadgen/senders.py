@@ -43,19 +43,21 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - what every Standard Webhooks secret beg
 
 
 class NotAccepted(Exception):
-    """A message was not acknowledged; it may be queued nevertheless.
+    """A message was not acknowledged; unless that is certain, it may be queued nevertheless.
 
     Args:
         reason: a status or ``connection``, ``time-out``, ``broker``: what retries are counted by.
         again: whether sending it again may help.
         after: seconds that the server asked to wait, or None.
+        certain: it is not queued: the server said so. A time-out does not say, nor does a 503: the broker may have taken it.
     """
 
-    def __init__(self, reason: str, *, again: bool, after: float | None = None) -> None:
+    def __init__(self, reason: str, *, again: bool, after: float | None = None, certain: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.again = again
         self.after = after
+        self.certain = certain
 
 
 class Link(Protocol):
@@ -168,7 +170,8 @@ async def _post(connection: Connection, head: str, body: bytes) -> None:
     except ConnectionError:
         raise NotAccepted("connection", again=True) from None
     if response.status != 202:
-        raise NotAccepted(str(response.status), again=response.status in RETRIED_STATUSES, after=response.retry_after)
+        status, certain = response.status, 400 <= response.status < 500
+        raise NotAccepted(str(status), again=status in RETRIED_STATUSES, after=response.retry_after, certain=certain)
 
 
 def links(via: str, tenants: Sequence[Tenant]) -> list[Link]:

@@ -118,6 +118,42 @@ def test_a_message_that_stays_refused_is_given_up_and_its_successors_are_sent(mo
     assert recorder.accepted_count == sum(recorder.accepted)
 
 
+@pytest.mark.parametrize(("reasons", "uncertain"), [(["429", "429"], 0), (["time-out", "429"], 50), (["429", "503"], 50)])
+def test_a_message_is_uncertain_unless_every_answer_said_that_it_was_not_taken(
+    monkeypatch: pytest.MonkeyPatch, reasons: list[str], uncertain: int
+) -> None:
+    monkeypatch.setattr(dispatcher, "BACKOFF_SECONDS_MIN", 0.001)
+    attempts: Counter[str] = Counter()
+
+    def answer(message: Message) -> None:
+        reason = reasons[attempts[message.message_id]]
+        attempts[message.message_id] += 1
+        raise NotAccepted(reason, again=attempts[message.message_id] < len(reasons), certain=reason == "429")
+
+    recorder = send(answer, planned=50)
+    assert (recorder.sent, recorder.accepted_count, recorder.uncertain) == (50, 0, uncertain)
+
+
+def test_when_the_time_is_over_what_is_under_way_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "RETRY_SECONDS", 0.1)
+    gate = asyncio.Event()
+
+    def answer(message: Message) -> object:
+        if message.message_id.endswith("-00000000"):
+            asyncio.get_running_loop().call_later(0.5, gate.set)
+        return gate.wait()
+
+    recorder = send(answer, links=2, planned=40)
+    assert (recorder.sent, recorder.accepted_count, recorder.uncertain, recorder.unsent) == (2, 2, 0, 38)
+
+
+def test_what_is_never_answered_is_uncertain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(dispatcher, "UNDER_WAY_SECONDS", 0.05)
+    recorder = send(lambda _: asyncio.Event().wait(), links=3, planned=40)
+    assert (recorder.sent, recorder.accepted_count, recorder.uncertain, recorder.unsent) == (3, 0, 3, 37)
+
+
 def test_stopping_sends_nothing_more_and_awaits_what_is_under_way() -> None:
     recorder = Recorder(100_000)
 
