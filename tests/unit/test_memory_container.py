@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.memory.container import Container, nearest
+from workers.memory.container import Container, limited, nearest
 
 MB = 2**20
 
@@ -25,7 +25,7 @@ class Tree:
 
     def nearest(self, membership: str) -> Container | None:
         self._membership.write_text(membership)
-        return nearest(self.root, self._membership)
+        return nearest(limited(self.root, self._membership))
 
 
 @pytest.fixture
@@ -74,3 +74,11 @@ def test_a_file_that_vanishes_or_holds_nonsense_is_no_limit(tree: Tree) -> None:
     assert tree.nearest("0::/app\n") is None
     tree.put("app", memory_max=5 * MB, memory_current="")
     assert tree.nearest("0::/app\n") is None
+
+
+def test_a_level_that_goes_away_between_two_looks_is_left_out(tree: Tree) -> None:
+    tree.put("app", memory_max=200 * MB, memory_current=100 * MB, memory_stat="inactive_file 0")
+    (tree.root.parent / "membership").write_text("0::/app\n")
+    levels = limited(tree.root, tree.root.parent / "membership")
+    (tree.root / "app/memory.current").unlink()
+    assert nearest(levels) is None

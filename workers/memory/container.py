@@ -5,7 +5,7 @@ root is read, and the one nearest to its limit counts. File cache that the kerne
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -38,15 +38,29 @@ VERSION_2 = Names("memory.max", "memory.current", b"inactive_file")
 VERSION_1 = Names("memory.limit_in_bytes", "memory.usage_in_bytes", b"total_inactive_file")
 
 
-def nearest(root: Path, membership: Path = MEMBERSHIP) -> Container | None:
-    """The level nearest to its limit; None when there is no limit, or no cgroup file system to tell.
+class Level(NamedTuple):
+    """A level that has a limit: it in bytes, the file that tells what is used, and the one that tells what can be dropped."""
+
+    limit: int
+    used: str
+    stat: str
+    droppable: bytes
+
+
+def limited(root: Path, membership: Path = MEMBERSHIP) -> list[Level]:
+    """The levels that have a limit, from ours upwards; none without a cgroup file system.
 
     Args:
         root: where it is mounted, usually ``/sys/fs/cgroup``.
         membership: the file that says where we are in it.
     """
-    found = [level for directory, names in _levels(root, membership) if (level := _read(directory, names))]
-    return max(found, key=lambda level: level.fraction, default=None)
+    return [level for directory, names in _levels(root, membership) if (level := _level(directory, names))]
+
+
+def nearest(levels: Iterable[Level]) -> Container | None:
+    """The level nearest to its limit, now; None when there is none."""
+    found = [container for level in levels if (container := _read(level))]
+    return max(found, key=lambda each: each.fraction, default=None)
 
 
 def _levels(root: Path, membership: Path) -> Iterator[tuple[Path, Names]]:
@@ -66,22 +80,30 @@ def _upwards(path: str) -> Iterator[PurePosixPath]:
     yield from (inside, *inside.parents)
 
 
-def _read(directory: Path, names: Names) -> Container | None:
+def _level(directory: Path, names: Names) -> Level | None:
     try:
-        limit, used = int(_text(directory / names.limit)), int(_text(directory / names.used))
+        limit = int(_text(directory / names.limit))
     except ValueError:  # not there, or "max"
         return None
     if not 0 < limit < UNLIMITED_BYTES:
         return None
+    return Level(limit, str(directory / names.used), str(directory / "memory.stat"), names.droppable)
+
+
+def _read(level: Level) -> Container | None:
+    try:
+        used = int(_text(level.used))
+    except ValueError:  # gone
+        return None
     droppable = 0
-    for line in _text(directory / "memory.stat").encode().splitlines():
+    for line in _text(level.stat).encode().splitlines():
         name, _, value = line.partition(b" ")
-        if name == names.droppable:
+        if name == level.droppable:
             droppable = int(value)
-    return Container(limit, max(0, used - droppable))
+    return Container(level.limit, max(0, used - droppable))
 
 
-def _text(file: Path) -> str:
+def _text(file: Path | str) -> str:
     """Without Python's buffered files, whose locks a fork could copy in a locked state."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)

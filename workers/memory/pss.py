@@ -59,11 +59,6 @@ def resident_bytes(pid: int) -> int | None:
         os.close(descriptor)
 
 
-def _pss(rollup: bytes) -> int | None:
-    _, found, rest = rollup.partition(b"\nPss:")
-    return int(rest.split(maxsplit=1)[0]) * 1024 if found else None
-
-
 def _rss_bytes(pid: int) -> int | None:
     try:
         return int(psutil.Process(pid).memory_info().rss)

@@ -7,12 +7,13 @@ The thread holds no lock that a forked child could want: it reads files with bar
 attribute. Whatever takes a lock, such as metrics and logs, is done by the event loop, which also forks.
 """
 
+from math import inf
 from pathlib import Path
 from threading import Event, Thread
 from typing import NamedTuple
 
 from shared.clock import monotonic_seconds
-from workers.memory.container import Container, nearest
+from workers.memory.container import Container, Level, limited, nearest
 from workers.memory.pss import pss_bytes, resident_bytes
 
 SAMPLE_SECONDS = 0.2
@@ -20,7 +21,7 @@ SAMPLE_SECONDS = 0.2
 MOVED_BYTES = 2 << 20
 """So much more or less resident memory is worth a new proportional size."""
 ANEW_SECONDS = 5.0
-"""The proportional size also moves when a process that shares pages comes or goes."""
+"""The proportional size also moves when a process that shares pages comes or goes; and a container's limit can be changed."""
 
 
 class Reading(NamedTuple):
@@ -58,6 +59,8 @@ class Sampler:
         """Whom to measure; replaced as a whole."""
         self._cgroup_dir = cgroup_dir
         self._known: dict[int, Measured] = {}
+        self._levels: list[Level] = []
+        self._levels_at = -inf
         self._enough = Event()
         self._thread: Thread | None = None
 
@@ -78,8 +81,10 @@ class Sampler:
         now = monotonic_seconds()
         found = {pid: measured for pid in self.pids if (measured := self._measure(pid, now)) is not None}
         self._known = found
+        if now - self._levels_at >= ANEW_SECONDS:
+            self._levels, self._levels_at = limited(self._cgroup_dir), now
         sizes = {pid: measured.pss for pid, measured in found.items()}
-        self.latest = Reading(now, sizes, nearest(self._cgroup_dir))
+        self.latest = Reading(now, sizes, nearest(self._levels))
 
     def _measure(self, pid: int, now: float) -> Measured | None:
         resident, known = resident_bytes(pid), self._known.get(pid)
