@@ -56,9 +56,8 @@ class Flight:
 
     def land(self, outcomes: Counter[str], seconds: float) -> None:
         """It had its effect."""
-        state.task_ready(
-            self
-        )  # not as successful: Celery would keep a thousand ids, to compare with results that we have none of
+        # Not as successful: Celery would keep a thousand ids, to compare with results that we have none of.
+        state.task_ready(self)
         result = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
         self._event("task-succeeded", result=result, runtime=seconds)
 
