@@ -29,6 +29,7 @@ def headrace(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         (["channel", "add", "demo", "--source", "slack"], "'standard', 'github'"),
         (["channel", "add", "demo"], "Missing option '--source'. Choose from: standard, github. See"),
         (["queue", "pause"], "See `headrace queue pause --help`"),
+        (["doctor", "--data-dir", "x"], "set HEADRACE_DATA_DIR"),
     ],
 )
 def test_wrong_usage_exits_2_with_one_line_that_helps(headrace: CommandLine, words: list[str], hint: str) -> None:

@@ -63,7 +63,8 @@ class Verbs(click.Group):
 def cli() -> None:
     """Headrace: a message-processing worker fleet on Celery.
 
-    Settings come from HEADRACE_... in the environment and from the fleet running in .headrace/ here.
+    Settings come from HEADRACE_... in the environment and from the fleet running in .headrace/ here
+    (HEADRACE_DATA_DIR: elsewhere).
     """
 
 
@@ -79,6 +80,8 @@ def main() -> None:
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "headrace"
         message = " ".join(error.format_message().split())  # click breaks some of them into lines
+        if isinstance(error, click.NoSuchOption) and error.option_name == "--data-dir":
+            message = "no --data-dir here: set HEADRACE_DATA_DIR, which every command heeds"
         _end(f"{message}{'' if message.endswith(('.', '?')) else '.'} See `{path} --help`", 2)
     except click.ClickException as error:
         _end(error.format_message(), 1)

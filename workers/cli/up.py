@@ -51,7 +51,10 @@ def up(detach: bool, data_dir: Path | None, port: int | None, workers: int, work
     if detach:
         # The one that stays writes to a log, where a key does not belong.
         detached.detach(partial(run, Lines()), directory, Lines(demo_is_known=demo_is_known))
-        click.echo("`headrace status` shows it, `headrace down` stops it")
+        elsewhere = f" --data-dir {data_dir}" if data_dir and data_dir.absolute() != settings().data_dir.absolute() else ""
+        click.echo(f"`headrace status{elsewhere}` shows it, `headrace down{elsewhere}` stops it")
+        if elsewhere:
+            click.echo(f"the other commands find it by HEADRACE_DATA_DIR={data_dir}")
         return
     if not sys.stdout.isatty():
         run(Lines(demo_is_known=demo_is_known))
