@@ -5,6 +5,7 @@ What wants to see every engine's statements stands in INSTRUMENTS.
 """
 
 import os
+import threading
 from collections.abc import Callable
 
 from sqlalchemy import Engine, create_engine, event
@@ -27,23 +28,29 @@ _engine: Engine | None = None
 _replica: Replica | None = None
 _made_by = 0
 """The pid that made them."""
+_making = threading.RLock()
+"""An ingress asks first on several threads at once, and two engines would be two pools."""
 
 
 def engine() -> Engine:
     """The primary's engine of this process."""
     global _engine, _made_by
-    if _engine is None:
-        _engine, _made_by = create(settings(), "primary"), os.getpid()
-    return _engine
+    with _making:
+        if _engine is None:
+            _engine, _made_by = create(settings(), "primary"), os.getpid()
+        return _engine
 
 
 def replica() -> Replica | None:
     """The replica that this process reads from; None when there is none, or the process is a tool."""
     global _replica  # noqa: PLW0603
     config = settings()
-    if _replica is None and _role.serves and config.replica_url:
-        _replica = Replica(engine(), create(config, "replica"), lag_seconds_max=config.replica_lag_ms_max / 1000)
-    return _replica
+    if not _role.serves or not config.replica_url:
+        return None
+    with _making:
+        if _replica is None:
+            _replica = Replica(engine(), create(config, "replica"), lag_seconds_max=config.replica_lag_ms_max / 1000)
+        return _replica
 
 
 def use(role: Role) -> None:
@@ -59,6 +66,8 @@ def use_pool_of(connections: int) -> None:
 
 def drop_inherited_engine() -> None:
     """In a fresh child: forget the parent's engines; closing their sockets would end the parent's sessions."""
+    global _making  # noqa: PLW0603 - one of the parent's threads may have held it at the fork
+    _making = threading.RLock()
     _forget(close=False)
 
 
