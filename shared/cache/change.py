@@ -10,12 +10,11 @@ leaves the old value to end by its time (`shared.cache.kind`).
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import event
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from shared.errors import ConfigurationError
 
@@ -76,6 +75,8 @@ def after_commit(session: Session, change: Change) -> None:
 
 
 def _tell(session: Session) -> None:
+    if session.in_nested_transaction():
+        return  # a savepoint was released: nobody else sees anything of it yet
     from shared.cache.tiers import tiers  # noqa: PLC0415 - a process that changes nothing needs no client of the cache
 
     changes = session.info.pop(_PENDING, None)
@@ -87,5 +88,7 @@ def _tell(session: Session) -> None:
         log.warning("the cache was not told of a change: %s", error)
 
 
-def _forget(session: Session, _previous: Any) -> None:
+def _forget(session: Session, previous: SessionTransaction) -> None:
+    if previous.nested:
+        return  # back to a savepoint; a change told in vain costs a load, one that is not told an old value
     session.info.pop(_PENDING, None)
