@@ -21,7 +21,8 @@ from shared.topology import LANES_DEFAULT, LANES_MAX, all_queues
 PREFIX = "HEADRACE_"
 FLEET_FILE = "fleet.json"
 
-_PASSWORD = re.compile(r"(://[^:@/\s]*:)[^/\s]*@")
+# Up to the last @ of each URL of a list: a password may hold anything, a slash too.
+_PASSWORD = re.compile(r"(://[^:@/\s]*:)(?:(?!;\w+://)\S)*@")
 _PASSWORD_IN_QUERY = re.compile(r"([?&]\w*password=)[^&\s]*")
 
 

@@ -143,6 +143,7 @@ def test_a_node_of_a_cluster_must_be_named_as_one() -> None:
     [
         ("postgresql://me:pa%40ss@host:5432/db", "postgresql://me:***@host:5432/db"),
         ("postgresql://me:p@ss@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:pa/s@s/w;ord@host/db", "postgresql://me:***@host/db"),
         ("postgresql://me@host/db?password=hush&sslmode=require", "postgresql://me@host/db?password=***&sslmode=require"),
         ("redis://:hush@host:6379/0", "redis://:***@host:6379/0"),
         ("sentinel://:one@a:26379;sentinel://:two@b:26379", "sentinel://:***@a:26379;sentinel://:***@b:26379"),
