@@ -16,6 +16,7 @@ import psycopg
 from psycopg.errors import OperationalError
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
 
 from shared.db.role import Role
 from shared.errors import ConfigurationError
@@ -115,9 +116,23 @@ def limit_each_transaction(engine: Engine, config: Settings, role: Role) -> None
 
     def on_begin(connection: Connection) -> None:
         driver: Any = connection.connection.driver_connection  # directly: nobody who counts statements means this one
-        driver.execute(local, values)
+        try:
+            driver.execute(local, values)
+        except psycopg.Error as error:
+            raise _as_of_a_statement(connection, error) from error
 
     event.listen(engine, "begin", on_begin)
+
+
+def _as_of_a_statement(connection: Connection, error: psycopg.Error) -> DBAPIError:
+    """What SQLAlchemy would make of it: callers tell a lost connection by that, and the pool must not keep one."""
+    dialect: Any = connection.dialect
+    lost = dialect.is_disconnect(error, connection.connection.dbapi_connection, None)
+    if lost:
+        connection.invalidate(error)
+    it = DBAPIError.instance(None, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=lost)
+    assert isinstance(it, DBAPIError)
+    return it
 
 
 def _parameters(config: Settings, role: Role) -> dict[str, str]:

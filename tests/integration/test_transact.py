@@ -5,11 +5,11 @@ from threading import Barrier, Thread
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
 from shared.db import fault
-from shared.db.engine import close_engine, use_pool_of
+from shared.db.engine import close_engine, engine, use_pool_of
 from shared.db.outage import is_outage
 from shared.db.session import WriteSession, transact
 from shared.settings import settings
@@ -157,3 +157,31 @@ def test_wrong_sql_is_a_bug_and_an_old_schema_is_an_outage(clean: RunningStack, 
     with pytest.raises(DBAPIError) as wrong:
         transact(lambda session: session.connection().exec_driver_sql(sql))
     assert is_outage(wrong.value) is outage
+
+
+@pytest.fixture
+def limits_in_each_transaction(clean: RunningStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As behind PgBouncer: the first statement of a transaction is ours, and not SQLAlchemy's."""
+    close_engine()
+    monkeypatch.setenv("HEADRACE_DATABASE_PGBOUNCER", "true")
+    settings.cache_clear()
+    yield
+    close_engine()
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+@pytest.mark.usefixtures("limits_in_each_transaction")
+def test_a_connection_that_is_lost_as_the_transaction_begins_is_replaced(clean: RunningStack) -> None:
+    ended: list[int] = []
+
+    def end_the_first(connection: psycopg.Connection[object], *_: object) -> None:
+        if not ended:
+            ended.append(connection.info.backend_pid)
+            with psycopg.connect(clean.database_url) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 10000)", ended)  # and waits until it has ended
+
+    event.listen(engine(), "checkout", end_the_first)
+    transact(new_account)
+    assert ended
+    assert count("SELECT count(*) FROM accounts") == 1
