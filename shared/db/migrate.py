@@ -2,8 +2,7 @@
 
 Each migration is a transaction of its own and is recorded in it, so one that fails leaves the database at the revision before;
 only index builds are outside any, and `index_build` mends what a failed one leaves. Two processes that upgrade at once run one
-after the other: the lock is held by a transaction of a second connection, so that it ends with the process, however that ends,
-and works through a pooler.
+after the other: the lock is held by a transaction of a second connection, so that it ends with the process, however that ends.
 """
 
 import threading
@@ -21,7 +20,8 @@ from sqlalchemy import Connection, text
 from shared.db.engine import engine
 from shared.db.index_build import Say, told
 from shared.db.models import Base
-from shared.errors import HeadraceError
+from shared.errors import ConfigurationError, HeadraceError
+from shared.settings import settings
 
 MIGRATION_LOCK = 4_841_073
 """Key of the advisory lock."""
@@ -53,8 +53,10 @@ def upgrade(say: Say | None = None, *, to: str = NEWEST) -> str:
         say: told what is done, a line each.
         to: an older revision to stop at.
 
-    Raises HalfDone, and IndexNotBuilt when a long transaction is in the way; both name the mend.
+    Raises HalfDone, IndexNotBuilt when a long transaction is in the way, ConfigurationError behind PgBouncer; all name the mend.
     """
+    if settings().database_pgbouncer:
+        return _nothing_to_do()
     with _lock(say) as watcher, engine().connect() as connection:
         _require_whole(connection)
         connection.rollback()
@@ -84,14 +86,27 @@ def revisions(connection: Connection) -> tuple[str | None, str | None]:
     return current, ScriptDirectory.from_config(config()).get_current_head()
 
 
+def _nothing_to_do() -> str:
+    """The revision, when it is the newest. An upgrade sets limits for its session, which behind a pooler is somebody else's."""
+    current, newest = current_and_newest()
+    if current is None or current != newest:
+        raise ConfigurationError(
+            f"the database is at revision {current}, not {newest}, and cannot be upgraded through PgBouncer; mend: again, with "
+            "the server's own HEADRACE_DATABASE_URL and HEADRACE_DATABASE_PGBOUNCER=false"
+        )
+    return current
+
+
 @contextmanager
 def _lock(say: Say | None) -> Iterator[Connection]:
-    with engine().connect() as connection, connection.begin():
+    # Each statement with a snapshot of its own, whatever the database's default: one that is held for the length of this
+    # transaction is what an index build waits for, for ever.
+    with engine().connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
         for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
             connection.execute(text(f"SET LOCAL {name} = 0"))
         told = False
-        # No snapshot may be held here, or an index build waits for it for ever: parameters would leave a portal with one, and
-        # so would waiting inside the server for the lock that the builder holds.
+        # For the same reason: parameters would leave a portal with a snapshot, and so would waiting inside the server for the
+        # lock that the builder holds.
         while not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({MIGRATION_LOCK})").scalar_one():
             if say and not told:
                 told = True

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy.engine import make_url
 
 from shared.db import index_build
 from shared.db.engine import engine
@@ -115,6 +116,17 @@ def test_a_long_transaction_delays_an_index_and_is_named_when_it_does_not_end(ur
         with pytest.raises(IndexNotBuilt, match=f"process {other.info.backend_pid} .a-long-report. has a transaction open"):
             upgrade()
     upgrade()
+    assert column(url, INVALID) == []
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_an_upgrade_is_not_in_its_own_way_whatever_isolation_is_the_default(
+    url: str, monkeypatch: pytest.MonkeyPatch, isolation: str
+) -> None:
+    monkeypatch.setattr(index_build, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(index_build, "ATTEMPTS_MAX", 1)
+    run(url, f"ALTER DATABASE {make_url(url).database} SET default_transaction_isolation = '{isolation}'")
+    assert upgrade() == current_and_newest()[1]
     assert column(url, INVALID) == []
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from shared.db.engine import close_engine, engine, use_pool_of
 from shared.db.migrate import upgrade
 from shared.db.session import WriteSession, fetch, transact
+from shared.errors import ConfigurationError
 from shared.producer import Producer
 from shared.settings import settings
 from tests.command_line import CommandLine
@@ -104,8 +105,17 @@ def test_nothing_is_prepared_in_a_session_that_is_somebody_elses_a_moment_later(
                 client.commit()
 
 
-def test_migrations_run_through_it(through: dict[str, str]) -> None:
-    assert upgrade() == upgrade()
+def test_an_upgrade_through_it_finds_nothing_to_do_or_says_where_to_go(through: dict[str, str], clean: RunningStack) -> None:
+    """It sets limits for its session, and leaves them to whoever gets the session next."""
+    newest = upgrade()
+    with psycopg.connect(clean.database_url, autocommit=True) as server:
+        server.execute("UPDATE alembic_version SET version_num = '0003'")
+        try:
+            with pytest.raises(ConfigurationError, match="the server's own HEADRACE_DATABASE_URL"):
+                upgrade()
+        finally:
+            server.execute("UPDATE alembic_version SET version_num = %s", [newest])
+    assert upgrade() == newest
 
 
 def test_check_says_what_to_set_when_it_stands_between_and_nobody_said_so(
