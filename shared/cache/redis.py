@@ -154,6 +154,7 @@ class Remote:
             answer = work(self.client())
         except ERRORS as error:
             self.breaker.failed()
+            self._asked_at = -CLOCK_SECONDS  # who answers next may be another server, with another clock
             log.info("the cache does not answer, going on without: %s in %s", type(error).__name__, operation)
             return None
         finally:
@@ -180,9 +181,11 @@ class Remote:
     def _now_us(self, client: Client) -> int:
         if self._clock() - self._asked_at >= CLOCK_SECONDS:
             time: Any = client.time()
-            seconds, micros = next(iter(time.values())) if isinstance(time, dict) else time
-            self._asked_at = self._clock()
-            self._ahead_us = int(seconds) * 1_000_000 + int(micros) - int(self._asked_at * 1e6)
+            # Of a Cluster's nodes the slowest clock: a change is stamped by any of them, and must not seem to come before a load.
+            seconds, micros = min(time.values()) if isinstance(time, dict) else time
+            asked_at = self._clock()
+            self._ahead_us = int(seconds) * 1_000_000 + int(micros) - int(asked_at * 1e6)
+            self._asked_at = asked_at  # last: another thread that sees it finds the difference, too
         return self._estimate()
 
     def _estimate(self) -> int:
