@@ -34,7 +34,7 @@ LoadMany = Callable[[Sequence[str]], Mapping[str, V | None]]
 WAIT_SECONDS_MAX = 2.0
 """For another process's load; a load takes some milliseconds."""
 PAUSE_SECONDS_FIRST, PAUSE_SECONDS_MAX = 0.002, 0.05
-"""Between looks: about as long as a load takes, then longer; each look is one command."""
+"""Between looks: about as long as a load takes, then longer; each look is two round trips."""
 SAME_SECONDS = 0.1
 """Two looks at one value in Redis may differ by so much in when it ends: the server's clock is estimated."""
 RETRY_SECONDS = 1.0
@@ -47,14 +47,14 @@ class Fetch(Generic[V]):
     Args:
         cache: whose.
         load: asks the source for keys.
-        ttl: seconds that values are fresh; None: the kind's.
+        ttl: seconds that values are fresh; None: the kind's. Raises ValueError for one that outlives a tag's invalidation.
     """
 
     def __init__(self, cache: "Cache[V]", load: LoadMany[V], ttl: float | None) -> None:
         self._cache = cache
         self._kind = cache.kind
         self._load_many = load
-        self._ttl = cache.kind.fresh_seconds if ttl is None else ttl
+        self._ttl = cache.kind.fresh_seconds if ttl is None else cache.kind.checked_ttl(ttl)
         self._token = str(uuid4())
         self._done: dict[str, Entry] = {}
         self._fallback: dict[str, Entry] = {}

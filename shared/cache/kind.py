@@ -46,13 +46,18 @@ class Kind:
     def __post_init__(self) -> None:
         if min(self.fresh_seconds, self.local_seconds, self.absent_seconds, self.stale_seconds) < 0 or not 0 <= self.jitter <= 1:
             raise ValueError(f"{self.name}: times are 0 or more, jitter is from 0 to 1")
-        if self.kept_seconds > KEPT_SECONDS_MAX:
-            raise ValueError(f"{self.name}: kept for {self.kept_seconds:g} s, longer than a tag's invalidation is remembered")
+        self.checked_ttl(self.fresh_seconds)
 
-    @property
-    def kept_seconds(self) -> float:
-        """How long Redis keeps a value."""
-        return self.fresh_seconds + self.stale_seconds
+    def checked_ttl(self, seconds: float) -> float:
+        """``seconds`` for which one value is to be fresh. Raises ValueError for what is no such time.
+
+        Redis keeps a value for ``stale_seconds`` longer, and a change must be remembered as long as what it makes old.
+        """
+        if seconds < 0:
+            raise ValueError(f"{self.name}: fresh for {seconds:g} s; a time is 0 or more")
+        if (kept := seconds + self.stale_seconds) > KEPT_SECONDS_MAX:
+            raise ValueError(f"{self.name}: kept for {kept:g} s, longer than a tag's invalidation is remembered")
+        return seconds
 
 
 CHANNELS = "channels"

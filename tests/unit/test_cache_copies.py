@@ -259,6 +259,13 @@ def test_a_kind_that_would_outlive_its_invalidation_or_makes_no_sense_is_refused
         local_cache(clock, **changes)
 
 
+@pytest.mark.parametrize("ttl", [48 * 3600, -1])
+def test_so_is_a_lifetime_of_ones_own(clock: Clock, ttl: float) -> None:
+    cache = local_cache(clock)
+    with pytest.raises(ValueError, match="tests: "):
+        cache.get_or_load("a", lambda: Value("one"), ttl=ttl)
+
+
 def test_jitter_only_shortens() -> None:
     lives = [freshness(100, 0.1) for _ in range(1_000)]
     assert 90 <= min(lives) < 92
