@@ -53,6 +53,7 @@ def read_session(*, fresh: bool = False) -> Iterator[ReadSession]:
         except (DBAPIError, PoolTimeout) as error:
             _let_down(source, error)
         else:
+            DB_READS.labels("replica", "close").inc()
             with connection, ReadSession(connection, autoflush=False, expire_on_commit=False) as session:
                 yield session
             return
@@ -71,7 +72,9 @@ def fetch(query: Callable[[ReadSession], T], *, fresh: bool = False) -> T:
     if source is not None:
         try:
             with _reading(source.engine) as session:
-                return query(session)
+                answer = query(session)
+            DB_READS.labels("replica", "close").inc()
+            return answer
         except (DBAPIError, PoolTimeout) as error:
             if not is_the_servers(error):
                 raise
@@ -129,13 +132,14 @@ def _reading(source: Engine) -> Iterator[ReadSession]:
 
 
 def _replica_for(fresh: bool) -> Replica | None:
-    """The replica that may serve this read, counted."""
+    """The replica that may serve this read; else it is counted as the primary's."""
     it = replica()
     if it is None:
         return None
-    reason = "fresh" if fresh else it.refusal()
-    DB_READS.labels("primary" if reason else "replica", reason or "close").inc()
-    return None if reason else it
+    if reason := "fresh" if fresh else it.refusal():
+        DB_READS.labels("primary", reason).inc()
+        return None
+    return it
 
 
 def _let_down(source: Replica, error: Exception) -> None:

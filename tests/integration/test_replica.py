@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from shared.db.engine import close_engine, replica, use
 from shared.db.role import TOOL, Role
 from shared.db.session import ReadSession, fetch, read_session, transact
+from shared.metrics import DB_READS
 from shared.settings import settings
 from shared.store import accounts
 from tests.command_line import CommandLine
@@ -115,8 +116,10 @@ def test_a_replica_that_is_killed_costs_no_read_and_is_used_again_once_it_is_bac
             follower.crash()
         return names(session)
 
+    before = reads_counted()
     assert fetch(kill_in_the_middle) == ["acme"]
     assert asked == 2
+    assert reads_counted() == before + 1, "it was one read, by whoever answered it"
     for _ in range(50):
         assert fetch(names) == ["acme"]
         with read_session() as session:
@@ -124,6 +127,11 @@ def test_a_replica_that_is_killed_costs_no_read_and_is_used_again_once_it_is_bac
     assert not reads_from_replica()
     follower.start()
     eventually("the replica serves again", reads_from_replica, within=20)
+
+
+def reads_counted() -> float:
+    """By either server."""
+    return sum(sample.value for metric in DB_READS.collect() for sample in metric.samples if sample.name.endswith("_total"))
 
 
 def test_a_replica_that_freezes_costs_a_reader_no_longer_than_the_answer_may_take(
