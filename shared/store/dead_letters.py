@@ -1,9 +1,12 @@
 """Dead letters: messages given up on, whole and with their history, until an operator replays or purges them."""
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy import ColumnElement, bindparam, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -12,6 +15,8 @@ from shared.db.queries import define
 from shared.db.session import ReadSession, WriteSession
 
 REASON_LENGTH_MAX = 500
+ID_LENGTH_MAX = 255
+"""A longer task id is kept as its hash: an index takes 2,700 bytes. Celery's have 36."""
 
 _row = DeadLetterRow
 _attempts = func.jsonb_array_length(_row.history)
@@ -116,7 +121,7 @@ class Summary(NamedTuple):
 
 def bury(session: WriteSession, letters: Sequence[Letter]) -> None:
     """Keep ``letters``; one that is kept already stays as it is."""
-    rows = [letter._asdict() | {"reason": _storable(letter.reason)} for letter in letters]
+    rows = [_row_of(letter) for letter in letters]
     rows.sort(key=lambda row: (row["queue"], row["task_id"]))  # one lock order
     session.execute(BURY, rows)
 
@@ -159,5 +164,39 @@ def purge(session: WriteSession, wanted: Filter, *, limit: int) -> int:
     return len(gone.all())
 
 
-def _storable(reason: str) -> str:
-    return reason.replace("\0", "\\0")[:REASON_LENGTH_MAX]
+def _row_of(letter: Letter) -> dict[str, Any]:
+    """The letter as a row. One that PostgreSQL refuses would come again for ever, so what it cannot hold stands as Python writes
+    it; the body, which is all that a sender meant, stays byte for byte."""
+    row = letter._asdict()
+    for name in ("task", "task_id", "account_id", "message_id", "reason"):
+        row[name] = row[name] and _storable(row[name])
+    row["reason"] = row["reason"][:REASON_LENGTH_MAX]
+    if len(row["task_id"]) > ID_LENGTH_MAX:
+        row["task_id"] = sha256(row["task_id"].encode()).hexdigest()
+    row["headers"] = _storable_object(letter.headers)
+    row["history"] = [_storable_object(entry) for entry in letter.history]
+    return row
+
+
+def _storable(it: str) -> str:
+    return it.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
+def _storable_object(values: dict[str, Any]) -> dict[str, Any]:
+    return {_storable(name): value if _is_storable(value) else _written(value) for name, value in values.items()}
+
+
+def _is_storable(value: Any) -> bool:
+    try:
+        written = orjson.dumps(value)  # refuses half a character, and what is nested too deep for whoever reads it next
+        json.dumps(value, allow_nan=False)  # refuses NaN, and a date that kombu made
+    except (TypeError, ValueError):
+        return False
+    return b"\\u0000" not in written
+
+
+def _written(value: Any) -> str:
+    try:
+        return _storable(repr(value))
+    except RecursionError:
+        return f"{type(value).__name__}, nested too deep"

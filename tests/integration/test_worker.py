@@ -1,6 +1,7 @@
 """A worker's promises, shown by real worker processes on real servers."""
 
 import json
+import random
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -142,6 +143,35 @@ def test_what_stock_celery_would_drop_is_dead_lettered(
         ]
     )
     eventually("all are settled", lambda: not list(broker.scan_iter("headrace:claims:*")))
+
+
+HOSTILE_HEADERS = (
+    '"id": "1", "task": "no.such.task", "note": "a\\u0000b"',
+    '"id": "2", "task": "no.such.task", "note": "half a \\ud800"',
+    '"id": "3", "task": "no.such.task", "note": {"\\u0000": [NaN]}',
+    '"id": "4", "task": "no.such.task", "note": {"__type__": "date", "__value__": "2026-11-28"}',
+    '"id": "5", "task": "no.such.task", "note": ' + "[" * 1000 + "]" * 1000,
+    '"id": "6", "task": "no.such.task", "a\\u0000b": 1',
+    '"id": "7\\u0000", "task": "no.such.task"',
+    '"id": "8", "task": "no.such\\u0000.task"',
+    '"id": "9\\ud800", "task": "no.such\\ud800.task"',
+    f'"id": "{random.Random(10).randbytes(10_000).hex()}", "task": "no.such.task"',
+)
+
+
+def test_whatever_stands_in_its_headers_a_dead_letter_is_kept_and_its_lane_goes_on(
+    start_worker: StartWorker, producer: Producer, broker: redis.Redis
+) -> None:
+    rest = '"body": "[[1], {}, {}]", "content-type": "application/json", "content-encoding": "utf-8", "properties": {}'
+    good = raw_queued(new_account(), as_json("good"))
+    for headers in HOSTILE_HEADERS:
+        broker.lpush(good.queue, f'{{{rest}, "headers": {{{headers}}}}}')
+    start_worker()
+    eventually("all are kept", lambda: len(letters()) == len(HOSTILE_HEADERS))
+    producer.publish([good])
+    eventually("what comes after them is stored", lambda: stored() == 1)
+    assert {letter.body for letter in letters()} == {b"[[1], {}, {}]"}
+    assert all(letter.reason.startswith("there is no batch task") for letter in letters())
 
 
 def test_a_message_delivered_fifty_times_has_one_row(start_worker: StartWorker, producer: Producer) -> None:
