@@ -21,6 +21,12 @@ from tasks.member import Wire
 LANE_WAIT_SECONDS_MAX = 10.0
 """A message may hold its lane for this long in all by Retry; then it is a dead letter and the lane goes on."""
 
+RETRY_SECONDS_MIN = 0.05
+"""A handler that asks for none gets this pause: it would hold its lane for ever, and a core with it."""
+
+UNBURIED_SECONDS = 5.0
+"""Between two attempts to bury one message, should that fail by the message itself: nobody is to spin on it."""
+
 LOST_ALONE_MAX = 2
 """A message whose child died or timed out this often while it ran alone is a dead letter."""
 
@@ -152,7 +158,7 @@ class Slot:
         """Members whose handler asked for another try: each holds its lane, for LANE_WAIT_SECONDS_MAX in all."""
         for pending, retry in retries:
             pending.record("retry", retry.reason, wall, self.worker)
-            pause = max(0.0, retry.after)
+            pause = max(RETRY_SECONDS_MIN, retry.after)
             if pending.waited_seconds + pause > LANE_WAIT_SECONDS_MAX:
                 pending.give_up(f"not done after {LANE_WAIT_SECONDS_MAX:.0f} s of retries: {retry.reason}")
             else:
@@ -176,9 +182,12 @@ class Slot:
         """
         self.running = False
         for pending in batch:
+            if pending.verdict:  # its history is complete
+                self._hold(pending.queue, now + UNBURIED_SECONDS)
+                continue
             pending.record("lost" if lost else "raised", f"{reason} (in a batch of {len(batch)})", wall, self.worker)
             pending.limit = min(pending.limit, max(1, len(batch) // 2))
-        if len(batch) == 1:
+        if len(batch) == 1 and not batch[0].verdict:
             self._count(batch[0], reason, now, lost=lost)
         self._put_back(batch)
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.outcome import Retry
-from tasks.slot import LANE_WAIT_SECONDS_MAX, Pending, Slot
+from tasks.slot import LANE_WAIT_SECONDS_MAX, UNBURIED_SECONDS, Pending, Slot
 
 WALL = 1_800_000_000.0
 
@@ -155,3 +155,33 @@ def test_a_message_that_retries_past_the_lanes_patience_is_given_up() -> None:
         now += 0.01
     assert now <= LANE_WAIT_SECONDS_MAX
     assert "not yet" in batch[0].verdict
+
+
+def test_a_retry_without_a_pause_is_given_up_all_the_same_and_does_not_spin() -> None:
+    it = slot()
+    it.add(pending("a", 1))
+    now, runs, batch = 0.0, 0, it.next_batch(0)
+    while not batch[0].verdict:
+        runs += 1
+        it.settled()
+        it.retried([(batch[0], Retry(0, "at once"))], now, WALL)
+        now = (it.wake_at(now) or now) + 0.001
+        batch = it.next_batch(now)
+        assert runs < 1_000
+    assert now <= LANE_WAIT_SECONDS_MAX + 1
+    assert "at once" in batch[0].verdict
+
+
+def test_a_message_that_cannot_even_be_buried_waits_keeps_its_verdict_and_lets_the_other_lanes_go_on() -> None:
+    it = slot(attempts_max=1)
+    it.add(pending("a", 1))
+    it.failed(it.next_batch(0), "boom", 0, WALL, lost=False)
+    (member,) = it.next_batch(0)
+    verdict, history = member.verdict, member.history
+    assert verdict == "raised 1 times: boom"
+    it.failed([member], "cannot be stored", 0, WALL, lost=False)
+    it.add(pending("b", 2))
+    assert names(it.next_batch(0)) == ["b"]
+    it.settled()
+    (member,) = it.next_batch(UNBURIED_SECONDS + 0.01)
+    assert (member.verdict, member.history) == (verdict, history)
