@@ -1,12 +1,13 @@
 """Caches for tests: a kind, a source that counts what it is asked, and processes' worth of tiers over one Redis."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from msgspec import Struct
 
+from shared.cache.change import Change
 from shared.cache.kind import Kind
 from shared.cache.redis import Remote
 from shared.cache.tiered import Cache
@@ -84,7 +85,16 @@ def local_cache(clock: Clock, **changes: Any) -> Cache[Value]:
     return Cache(replace(KIND, **changes), Value, None, tags=owner_tags, clock=clock)
 
 
-def process(url: str, *, timeout: float = 2.0, **changes: Any) -> tuple[Tiers, Cache[Value]]:
+Process = tuple[Tiers, Cache[Value]]
+Start = Callable[..., Process]
+
+
+def change(*keys: str) -> list[Change]:
+    """These keys have changed."""
+    return [Change(KIND.name, keys=keys)]
+
+
+def process(url: str, *, timeout: float = 2.0, **changes: Any) -> Process:
     """What one process of a fleet has, told of changes; the caller closes it."""
     tiers = Tiers(Remote(url, master="mymaster", timeout=timeout))
     cache = tiers.cache(replace(KIND, **changes), Value, tags=owner_tags)

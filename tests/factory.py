@@ -10,7 +10,8 @@ from shared.clock import utc_now, wall_seconds
 from shared.db.session import read_session, transact
 from shared.envelope import Enqueued, envelope
 from shared.message import Author, Message, encode_queued
-from shared.store import accounts
+from shared.store import accounts, messages
+from shared.store.messages import Arrival, Stored
 from shared.topology import STORE_MESSAGES, lane_of
 
 
@@ -49,6 +50,11 @@ def raw_queued(account_id: str, fields: dict[str, Any]) -> Enqueued:
     """Any fields, valid or not, as `messages.store`'s argument."""
     body = json.dumps({"account_id": account_id, **fields}).encode()
     return envelope(STORE_MESSAGES, body, lane=0, accepted_at=wall_seconds(), via="api")
+
+
+def store(arrivals: list[Arrival]) -> Stored:
+    """Store them in a transaction of its own, as a batch does."""
+    return transact(lambda session: messages.store(session, arrivals))
 
 
 def rows(sql: str, **values: Any) -> list[Any]:

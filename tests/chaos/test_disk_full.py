@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -74,23 +74,41 @@ def move_log(server: PostgresServer, to: Path) -> None:
         os.chown(each, owner.st_uid, owner.st_gid)
 
 
-def test_full_tables_are_waited_for(scene: Scene, disk: Disk) -> None:
-    server = PostgresServer(disk.mounted / "primary")
+@contextmanager
+def storing_on_a_full_disk(
+    scene: Scene, disk: Disk, server: PostgresServer, what: str, *, log: Path, is_full: Callable[[PostgresServer], bool]
+) -> Iterator[int]:
+    """The block runs while messages come and the disk is full; then there is room again and all is settled.
+
+    Args:
+        server: not started yet.
+        what: is full, for the note of the result.
+        log: where its write-ahead log is to be.
+        is_full: whether the server has noticed.
+
+    Gives how many messages had been taken by then.
+    """
     server.start()
     server.stop()
-    move_log(server, scene.place / "log")
+    move_log(server, log)
     with serving(server), scene.fleet(server) as fleet:
         flow = scene.flow(batch=50, every=0.02)
         fleet.start_together("w1")
         eventually("work is under way", lambda: stored() > 500)
         disk.fill()
-        eventually("nothing can be written", lambda: refuses(server))
-        held = len(scene.ledger)
-        eventually("messages wait", lambda: len(scene.ledger) >= held + 2_000 and stored() < len(scene.ledger) - 1_000, within=30)
+        eventually("the disk is full", lambda: is_full(server), within=60)
+        yield len(scene.ledger)
         disk.free()
         flow.stop()
         scene.settle(fleet)
-        scene.show("14", "disk of the tables full", 1)
+        scene.show("14", what, 1)
+
+
+def test_full_tables_are_waited_for(scene: Scene, disk: Disk) -> None:
+    server = PostgresServer(disk.mounted / "primary")
+    what = "disk of the tables full"
+    with storing_on_a_full_disk(scene, disk, server, what, log=scene.place / "log", is_full=refuses) as held:
+        eventually("messages wait", lambda: len(scene.ledger) >= held + 2_000 and stored() < len(scene.ledger) - 1_000, within=30)
 
 
 def refuses(server: PostgresServer) -> bool:
@@ -107,23 +125,12 @@ def refuses(server: PostgresServer) -> bool:
 def test_a_full_log_takes_the_server_down_and_costs_no_message(scene: Scene, disk: Disk) -> None:
     """PostgreSQL ends itself then, and comes back once there is room and somebody starts it."""
     server = PostgresServer(scene.place / "primary")
-    server.start()
-    server.stop()
-    move_log(server, disk.mounted / "log")
-    with serving(server), scene.fleet(server) as fleet:
-        flow = scene.flow(batch=50, every=0.02)
-        fleet.start_together("w1")
-        eventually("work is under way", lambda: stored() > 500)
-        disk.fill()
-        eventually("it is down", lambda: ends(server), within=60)
-        held = len(scene.ledger)
+    what = "disk of the log full, server down"
+    with storing_on_a_full_disk(scene, disk, server, what, log=disk.mounted / "log", is_full=ends) as held:
         eventually("messages wait", lambda: len(scene.ledger) >= held + 2_000, within=30)
         disk.free()
         server.stop()
         server.start()
-        flow.stop()
-        scene.settle(fleet)
-        scene.show("14", "disk of the log full, server down", 1)
 
 
 def ends(server: PostgresServer) -> bool:

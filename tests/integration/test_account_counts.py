@@ -2,33 +2,19 @@
 
 import random
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
 
-from shared.db.engine import close_engine, engine, use_pool_of
+from shared.db.engine import engine
 from shared.db.session import WriteSession, read_session, transact, write_session
 from shared.store import accounts, conversations, messages
 from shared.store.messages import Arrival
 from shared.topology import LANES_OF_AN_ACCOUNT, shard_of
-from tests.factory import count, message, new_account, rows
+from tests.factory import count, message, new_account, rows, store
 
-pytestmark = pytest.mark.usefixtures("clean")
-
-
-@pytest.fixture(autouse=True)
-def many_connections() -> Iterator[None]:
-    close_engine()
-    use_pool_of(10)
-    yield
-    close_engine()
-    use_pool_of(2)
-
-
-def store(arrivals: list[Arrival]) -> messages.Stored:
-    return transact(lambda session: messages.store(session, arrivals))
+pytestmark = pytest.mark.usefixtures("many_connections")
 
 
 def stats(account: str) -> tuple[int, int]:

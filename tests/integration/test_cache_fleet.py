@@ -1,81 +1,47 @@
-"""The cache over a real Redis: several processes' worth of it, changes, outages of every kind, Sentinel and a Cluster."""
+"""The cache over a real Redis: what several processes' worth of it load, tell each other and leave alone."""
 
 import threading
-from collections.abc import Callable, Iterator
 from time import monotonic
-from typing import Any
 
 import pytest
 import redis
 
 from shared.cache import keys
 from shared.cache.change import Change
-from shared.cache.tiered import Cache
-from shared.cache.tiers import Tiers
 from tests.benchmarks.cache import processes
 from tests.benchmarks.cache_process import LOADS
-from tests.caches import KIND, Source, Value, process
+from tests.caches import KIND, Source, Start, Value, change
 from tests.conftest import RunningStack
-from tests.redis_server import EMBEDDED, RedisServer, running
+from tests.redis_server import RedisServer
 from tests.waiting import eventually
 
-Process = tuple[Tiers, Cache[Value]]
-Start = Callable[..., Process]
 
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A cache's Redis of the module's own."""
-    with running(EMBEDDED, tmp_path_factory.mktemp("cache")) as it:
-        yield it
-
-
-@pytest.fixture
-def start(server: RedisServer) -> Iterator[Start]:
-    """Starts what a process has, over the emptied server or another URL; closed with the test."""
-    server.client.flushall()
-    started: list[Tiers] = []
-
-    def it(url: str = "", **changes: Any) -> Process:
-        tiers, cache = process(url or server.url, **changes)
-        started.append(tiers)
-        return tiers, cache
-
-    yield it
-    for tiers in started:
-        tiers.close()
-
-
-def change(*changed: str) -> list[Change]:
-    return [Change(KIND.name, keys=changed)]
-
-
-def test_what_one_process_loads_the_others_find_in_redis(start: Start) -> None:
+def test_what_one_process_loads_the_others_find_in_redis(start_cache: Start) -> None:
     source = Source(a="1", b="2")
-    for _, cache in (start(), start(), start()):
+    for _, cache in (start_cache(), start_cache(), start_cache()):
         assert source.get_many(cache, "a", "b", "none") == {"a": "1", "b": "2"}
     assert source.asked == [["a", "b", "none"]]
 
 
-def test_a_batch_costs_one_mget(start: Start, server: RedisServer) -> None:
+def test_a_batch_costs_one_mget(start_cache: Start, cache_server: RedisServer) -> None:
     source = Source(**{f"k{number}": "v" for number in range(400)})
-    (_, first), (_, second) = start(), start()
+    (_, first), (_, second) = start_cache(), start_cache()
     source.get_many(first, *source.rows)
-    before = commands(server)
+    before = commands(cache_server)
     assert len(source.get_many(second, *source.rows)) == 400
-    after = commands(server)
+    after = commands(cache_server)
     # One for the values, one for the stamp of the tag that all of them have.
     assert after.get("mget", 0) - before.get("mget", 0) == 2
     assert [after.get(name, 0) - before.get(name, 0) for name in ("get", "set", "eval")] == [0, 0, 0]
 
 
-def commands(server: RedisServer) -> dict[str, int]:
-    return {name.removeprefix("cmdstat_"): each["calls"] for name, each in server.client.info("commandstats").items()}
+def commands(cache_server: RedisServer) -> dict[str, int]:
+    return {name.removeprefix("cmdstat_"): each["calls"] for name, each in cache_server.client.info("commandstats").items()}
 
 
-def test_a_change_reaches_every_process_and_redis(start: Start) -> None:
+def test_a_change_reaches_every_process_and_redis(start_cache: Start) -> None:
     source = Source(a="old", b="other")
-    processes = [start() for _ in range(4)]
+    processes = [start_cache() for _ in range(4)]
     for _, cache in processes:
         source.get_many(cache, "a", "b")
     source.rows["a"] = "new"
@@ -87,38 +53,38 @@ def test_a_change_reaches_every_process_and_redis(start: Start) -> None:
     assert source.asked == [["a", "b"], ["a"]]
 
 
-def test_a_tag_takes_with_it_all_that_has_it_also_in_processes_that_start_later(start: Start) -> None:
+def test_a_tag_takes_with_it_all_that_has_it_also_in_processes_that_start_later(start_cache: Start) -> None:
     source = Source(a="1", b="2")
-    (tiers, first), (_, second) = start(), start()
+    (tiers, first), (_, second) = start_cache(), start_cache()
     source.get_many(first, "a", "b")
     source.get_many(second, "a", "b")
     assert first.get_or_load("c", lambda: Value("3", owner="bob")) == Value("3", owner="bob")
     source.rows.update(a="changed", b="changed")
     assert tiers.tell([Change(tags=("owner:ada",))])
     eventually("it has heard", lambda: not second.has_copy("a"))
-    _, late = start()
+    _, late = start_cache()
     for cache in (late, second, first):
         assert source.get_many(cache, "a", "b") == {"a": "changed", "b": "changed"}
         assert cache.get_or_load("c", lambda: None) == Value("3", owner="bob")
     assert len(source.asked) == 2
 
 
-def test_everything_of_a_kind_can_be_forgotten(start: Start, server: RedisServer) -> None:
+def test_everything_of_a_kind_can_be_forgotten(start_cache: Start, cache_server: RedisServer) -> None:
     source = Source(a="1")
-    (tiers, first), (_, second) = start(), start()
+    (tiers, first), (_, second) = start_cache(), start_cache()
     source.get(first, "a")
     source.get(second, "a")
-    server.client.set("somebody elses", "key")
+    cache_server.client.set("somebody elses", "key")
     assert tiers.tell([Change(KIND.name, everything=True)])
     eventually("it has heard", lambda: not second.has_copy("a"))
     source.get(second, "a")
     assert len(source.asked) == 2
-    assert server.client.get("somebody elses") == b"key"
+    assert cache_server.client.get("somebody elses") == b"key"
 
 
-def test_a_load_that_began_before_a_change_leaves_nothing_behind(start: Start) -> None:
+def test_a_load_that_began_before_a_change_leaves_nothing_behind(start_cache: Start) -> None:
     source = Source(a="old")
-    (tiers, first), (_, second) = start(), start()
+    (tiers, first), (_, second) = start_cache(), start_cache()
     source.gate.clear()
     early = threading.Thread(target=source.get, args=(first, "a"))
     early.start()
@@ -131,25 +97,25 @@ def test_a_load_that_began_before_a_change_leaves_nothing_behind(start: Start) -
         assert source.get(cache, "a") == "new"
 
 
-def test_a_loader_that_dies_holds_a_key_only_for_its_lease(start: Start, server: RedisServer) -> None:
-    source, (_, cache) = Source(a="one"), start(load_seconds_max=0.2)
-    server.client.set(keys.lease(keys.value(KIND, "a")), "somebody dead", px=200)
+def test_a_loader_that_dies_holds_a_key_only_for_its_lease(start_cache: Start, cache_server: RedisServer) -> None:
+    source, (_, cache) = Source(a="one"), start_cache(load_seconds_max=0.2)
+    cache_server.client.set(keys.lease(keys.value(KIND, "a")), "somebody dead", px=200)
     assert source.get(cache, "a") == "one"
 
 
-def test_a_loader_that_fails_gives_the_key_to_the_next_at_once(start: Start, server: RedisServer) -> None:
-    source, (_, cache) = Source(a="one"), start()
+def test_a_loader_that_fails_gives_the_key_to_the_next_at_once(start_cache: Start, cache_server: RedisServer) -> None:
+    source, (_, cache) = Source(a="one"), start_cache()
     source.up = False
     with pytest.raises(ConnectionError):
         source.get(cache, "a")
-    assert server.client.keys("*:lease") == []
+    assert cache_server.client.keys("*:lease") == []
     source.up = True
     assert source.get(cache, "a") == "one"
 
 
-def test_an_early_refresh_is_one_processs_work_and_the_others_serve_on(start: Start) -> None:
+def test_an_early_refresh_is_one_processs_work_and_the_others_serve_on(start_cache: Start) -> None:
     source = Source(a="old")
-    (_, first), (_, second) = start(fresh_seconds=60, early=1e9), start(fresh_seconds=60, early=1e9)
+    (_, first), (_, second) = start_cache(fresh_seconds=60, early=1e9), start_cache(fresh_seconds=60, early=1e9)
     source.get(first, "a")  # with such a beta every read draws a refresh
     source.gate.clear()
     source.entered.clear()
@@ -163,13 +129,13 @@ def test_an_early_refresh_is_one_processs_work_and_the_others_serve_on(start: St
     assert source.asked == [["a"]] * 2
 
 
-def test_a_doubtful_copy_does_not_serve_while_another_process_loads(start: Start, server: RedisServer) -> None:
+def test_a_doubtful_copy_does_not_serve_while_another_process_loads(start_cache: Start, cache_server: RedisServer) -> None:
     source = Source(a="old")
-    (_, first), (_, second) = start(), start()
+    (_, first), (_, second) = start_cache(), start_cache()
     source.get(second, "a")
     second.copies.doubt()  # it has missed what follows
     source.rows["a"] = "new"
-    server.client.delete(keys.value(KIND, "a"))
+    cache_server.client.delete(keys.value(KIND, "a"))
     source.gate.clear()
     source.entered.clear()
     answers: list[str | None] = []
@@ -186,23 +152,23 @@ def test_a_doubtful_copy_does_not_serve_while_another_process_loads(start: Start
     assert source.asked == [["a"]] * 2
 
 
-def test_an_absence_that_is_refreshed_early_is_asked_for_by_one(start: Start) -> None:
+def test_an_absence_that_is_refreshed_early_is_asked_for_by_one(start_cache: Start) -> None:
     source = Source()
-    (_, first), (_, second) = start(early=1e9), start(early=1e9)
+    (_, first), (_, second) = start_cache(early=1e9), start_cache(early=1e9)
     assert [source.get(cache, "a") for cache in (first, second, first)] == [None] * 3
 
 
-def test_what_nobody_can_read_is_a_miss_and_is_replaced(start: Start, server: RedisServer) -> None:
-    source, (_, cache) = Source(a="one"), start()
+def test_what_nobody_can_read_is_a_miss_and_is_replaced(start_cache: Start, cache_server: RedisServer) -> None:
+    source, (_, cache) = Source(a="one"), start_cache()
     name = keys.value(KIND, "a")
-    server.client.set(name, b"\x80\x04\x95 a pickle of an older version")
+    cache_server.client.set(name, b"\x80\x04\x95 a pickle of an older version")
     assert source.get(cache, "a") == "one"
-    assert cache.codec.open(server.client.get(name) or b"")
+    assert cache.codec.open(cache_server.client.get(name) or b"")
 
 
-def test_another_version_of_the_code_sees_no_values_of_this_one_and_hears_its_changes(start: Start) -> None:
+def test_another_version_of_the_code_sees_no_values_of_this_one_and_hears_its_changes(start_cache: Start) -> None:
     source = Source(a="old")
-    (tiers, new), (_, old) = start(version=8), start(version=7)
+    (tiers, new), (_, old) = start_cache(version=8), start_cache(version=7)
     source.get(new, "a")
     source.get(old, "a")
     assert len(source.asked) == 2

@@ -1,6 +1,5 @@
 """The cache when its Redis is dead, hangs, loses a connection, fails over, or is a Cluster."""
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,50 +11,20 @@ from shared.cache.change import Change
 from shared.cache.redis import Remote
 from shared.cache.tiered import Cache
 from shared.cache.tiers import Tiers
-from tests.caches import KIND, Source, Value, process
+from tests.caches import KIND, Source, Start, Value, change, process
 from tests.redis_cluster import cluster
-from tests.redis_server import EMBEDDED, RedisServer, running
+from tests.redis_server import EMBEDDED, RedisServer
 from tests.sentinel import sentinel_group
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import eventually
 
-Process = tuple[Tiers, Cache[Value]]
-Start = Callable[..., Process]
 
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A cache's Redis of the module's own."""
-    with running(EMBEDDED, tmp_path_factory.mktemp("cache")) as it:
-        yield it
-
-
-@pytest.fixture
-def start(server: RedisServer) -> Iterator[Start]:
-    """Starts what a process has, over the emptied server or another URL; closed with the test."""
-    server.client.flushall()
-    started: list[Tiers] = []
-
-    def it(url: str = "", **changes: Any) -> Process:
-        tiers, cache = process(url or server.url, **changes)
-        started.append(tiers)
-        return tiers, cache
-
-    yield it
-    for tiers in started:
-        tiers.close()
-
-
-def change(*changed: str) -> list[Change]:
-    return [Change(KIND.name, keys=changed)]
-
-
-def test_a_dead_redis_costs_one_failure_and_is_found_again_when_it_is_back(start: Start, server: RedisServer) -> None:
+def test_a_dead_redis_costs_one_failure_and_is_found_again_when_it_is_back(start_cache: Start, cache_server: RedisServer) -> None:
     source = Source(**{f"k{number}": "v" for number in range(50)})
-    tiers, cache = start()
+    tiers, cache = start_cache()
     assert tiers.remote
     source.get(cache, "k0")
-    server.kill()
+    cache_server.kill()
     try:
         for key in source.rows:
             assert source.get(cache, key) == "v"
@@ -63,16 +32,16 @@ def test_a_dead_redis_costs_one_failure_and_is_found_again_when_it_is_back(start
         assert not tiers.tell(change("k0"))
         assert not cache.has_copy("k0")
     finally:
-        server.start()
+        cache_server.start()
     eventually("it is told of changes again", lambda: tiers.listening and tiers.remote.breaker.state is State.CLOSED)
     assert source.get(cache, "k0") == "v"
-    assert server.client.exists(keys.value(KIND, "k0"))
+    assert cache_server.client.exists(keys.value(KIND, "k0"))
 
 
-def test_a_redis_that_hangs_costs_one_time_out_for_many_calls(start: Start, server: RedisServer) -> None:
+def test_a_redis_that_hangs_costs_one_time_out_for_many_calls(start_cache: Start, cache_server: RedisServer) -> None:
     source = Source(**{f"k{number}": "v" for number in range(50)})
-    with TcpProxy.running(("127.0.0.1", server.port)) as proxy:
-        tiers, cache = start(f"redis://127.0.0.1:{proxy.port}/0", timeout=0.25)
+    with TcpProxy.running(("127.0.0.1", cache_server.port)) as proxy:
+        tiers, cache = start_cache(f"redis://127.0.0.1:{proxy.port}/0", timeout=0.25)
         assert tiers.remote
         source.get(cache, "k0")
         proxy.stall()
@@ -98,11 +67,13 @@ def count_calls(tiers: Tiers) -> list[str]:
 
 
 @pytest.mark.parametrize("how", ["cut", "abandon"])
-def test_changes_missed_on_a_lost_or_half_open_connection_are_made_good(start: Start, server: RedisServer, how: str) -> None:
+def test_changes_missed_on_a_lost_or_half_open_connection_are_made_good(
+    start_cache: Start, cache_server: RedisServer, how: str
+) -> None:
     source = Source(a="old")
-    teller, _ = start()
-    with TcpProxy.running(("127.0.0.1", server.port)) as proxy:
-        tiers, cache = start(f"redis://127.0.0.1:{proxy.port}/0", timeout=0.25)
+    teller, _ = start_cache()
+    with TcpProxy.running(("127.0.0.1", cache_server.port)) as proxy:
+        tiers, cache = start_cache(f"redis://127.0.0.1:{proxy.port}/0", timeout=0.25)
         source.get(cache, "a")
         generation = cache.copies.generation
         getattr(proxy, how)()

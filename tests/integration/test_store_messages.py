@@ -8,27 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import event, text
 
-from shared.db.engine import close_engine, engine, use_pool_of
+from shared.db.engine import engine
 from shared.db.session import WriteSession, transact, write_session
 from shared.message import Author
 from shared.store import messages
 from shared.store.messages import Arrival
-from tests.factory import assert_sequences_whole, count, message, new_account, rows
+from tests.factory import assert_sequences_whole, count, message, new_account, rows, store
 
-pytestmark = pytest.mark.usefixtures("clean")
-
-
-@pytest.fixture(autouse=True)
-def many_connections():
-    close_engine()
-    use_pool_of(20)
-    yield
-    close_engine()
-    use_pool_of(2)
-
-
-def store(arrivals: list[Arrival]) -> messages.Stored:
-    return transact(lambda session: messages.store(session, arrivals))
+pytestmark = pytest.mark.usefixtures("many_connections")
 
 
 def at_once(work: list[Callable[[], object]]) -> None:
