@@ -6,7 +6,7 @@ small when there is little, full under load. Everything runs on the worker's eve
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import bootsteps
@@ -55,7 +55,6 @@ class Collector:
         self._pins = Pins(self._slots)
         self._flights: dict[int, Flight] = {}  # by slot number
         measure.begin([*LANED, *config.own_queues])
-        self._generation = 0
         self._stopped = False
         self._flush_due = False
         self._wake_at = 0.0  # when the next planned flush comes; one timer, however many messages wait
@@ -78,26 +77,39 @@ class Collector:
     def start(self) -> None:
         """A connection is there: from now on its channel's messages come here."""
         self._stopped = False
-        self._consumer.task_consumer.channel.receiver = self.receive
+        channel = self._consumer.task_consumer.channel
+        channel.receiver, channel.working = self.receive, self.working
+        for flight in self._flights.values():
+            for pending in flight.members:
+                pending.channel = channel  # which holds it once it has joined, if the lease stood until then
+
+    def working(self) -> dict[str, int]:
+        """What children run, for the channel: token -> bytes of payload."""
+        flights = (flight for flight in self._flights.values() if flight.with_child)
+        return {pending.token: len(pending.payload) for flight in flights for pending in flight.members}
 
     def stop(self) -> None:
-        """Hand back what waits. With the connection gone the claims are lost, and what a child runs goes on unsettled; at a
-        shutdown it is settled as its child finishes, or handed back with the channel."""
+        """Hand back what waits. What a child runs is settled as it finishes: with the next connection when this one is gone; at a
+        shutdown with this one, or it is handed back with the channel."""
         self._stopped = True
         waiting = [pending for slot in self._slots for pending in slot.clear()]
+        self._release(waiting)
         if self._consumer.connection is not None:
-            for pending in waiting:
-                self._pins.release(pending.queue)
+            if self._consumer.task_consumer:
+                self._consumer.task_consumer.channel.working = dict
             if waiting:
                 waiting[0].channel.give_back([pending.token for pending in waiting])
             return
-        self._generation += 1
-        self._pins.clear()
         for number, flight in list(self._flights.items()):
-            if not flight.accepted:  # Celery's pool has just discarded it
+            if not flight.with_child:  # Celery's pool has just forgotten it
                 flight.crash("connection lost")
                 flight.slot.running = False
+                self._release(flight.members)
                 del self._flights[number]
+
+    def _release(self, members: Sequence[Pending]) -> None:
+        for pending in members:
+            self._pins.release(pending.queue)
 
     def _flush_soon(self) -> None:
         """At the end of this turn of the loop, so that what arrives in one turn goes in one batch."""
@@ -122,17 +134,16 @@ class Collector:
 
     def _start(self, number: int, slot: Slot, batch: list[Pending]) -> None:
         flight = Flight(batch, slot, self._consumer.hostname, self._consumer.event_dispatcher)
-        generation = self._generation
 
         def landed(answer: Settled | Failed | None, lost: str = "") -> None:
             self._flights.pop(number, None)
-            self._land(flight, answer, lost, current=generation == self._generation)
+            self._land(flight, answer, lost)
 
         if len(batch) == 1 and batch[0].suspect:
             batch[0].channel.mark_alone([batch[0].token])
         self._flights[number] = flight
         flight.take_off()
-        self._consumer.pool.apply_async(
+        job = self._consumer.pool.apply_async(
             run,
             ([pending.wire() for pending in batch], self._consumer.hostname, flight.id),
             callback=landed,
@@ -142,17 +153,20 @@ class Collector:
             timeout=self._timeout,
             correlation_id=flight.id,
         )
+        flight.follow(job)
 
-    def _land(self, flight: Flight, answer: Settled | Failed | None, lost: str, *, current: bool) -> None:
-        slot, batch, now = flight.slot, flight.members, monotonic_seconds()
+    def _land(self, flight: Flight, answer: Settled | Failed | None, lost: str) -> None:
+        slot, now = flight.slot, monotonic_seconds()
+        batch = [pending for pending in flight.members if pending.channel.holds(pending.token)]
+        self._release([pending for pending in flight.members if not pending.channel.holds(pending.token)])
         if isinstance(answer, Settled):
             slot.settled()
-            counts = self._settle(flight, answer, now) if current else Counter()
+            counts = self._settle(flight, answer, now) if batch else Counter()
             flight.land(counts, answer.seconds)
         else:
             reason = answer.reason if answer else lost
             flight.crash(reason)
-            if not current:
+            if not batch:  # its claims were lost with the lease
                 slot.running = False
             elif answer and answer.outage:
                 pause = slot.outage(batch, now)
@@ -165,6 +179,8 @@ class Collector:
     def _settle(self, flight: Flight, answer: Settled, now: float) -> Counter[str]:
         retries, delayed, done = [], [], []
         for pending, outcome in zip(flight.members, answer.outcomes, strict=True):
+            if not pending.channel.holds(pending.token):
+                continue
             if isinstance(outcome, Retry) and is_single_active(pending.queue):
                 retries.append((pending, outcome))
                 continue
@@ -174,11 +190,11 @@ class Collector:
             else:
                 done.append(pending.token)
         try:
+            flight.members[0].channel.settle(done)
             for pending, outcome in delayed:
                 pending.channel.delay(pending.token, outcome.after)
-            flight.members[0].channel.settle(done)
-        except self._consumer.connection_errors as error:  # the event loop meets it next, and begins anew
-            log.warning("batch not settled, it comes again", **flight.ids(), error=type(error).__name__)
+        except self._consumer.connection_errors as error:  # the event loop meets it next, begins anew, and says it again
+            log.warning("batch settled without the broker", **flight.ids(), error=type(error).__name__)
         if retries:
             flight.slot.retried(retries, now, wall_seconds())
         counts = measure.settled(flight.kind, answer.outcomes, answer.seconds)

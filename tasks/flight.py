@@ -37,17 +37,29 @@ class Flight:
         self.hostname = hostname
         self.worker_pid: int | None = None
         self.time_start: float | None = None
+        self._job: Any = None
         self._received = wall_seconds()
         self._dispatcher = dispatcher if dispatcher and dispatcher.enabled else None
 
     @property
-    def accepted(self) -> bool:
-        """A child has taken it."""
-        return self.worker_pid is not None
+    def with_child(self) -> bool:
+        """A child has taken it, or will: it is in the pipe, or partly."""
+        return self.worker_pid is not None or getattr(self._job, "_write_to", None) is not None
 
     def take_off(self) -> None:
-        """It was handed to the pool."""
+        """It is handed to the pool."""
         state.task_reserved(self)
+
+    def follow(self, job: Any) -> None:
+        """``job`` is the pool's handle of it. When a connection is lost the pool forgets each job that no child has accepted yet,
+        but a child that has it in its pipe runs it all the same, and nobody would hear of it: such a one is not forgotten.
+
+        The name with an underscore is billiard's; tests/chaos/test_leases.py fails when it changes its meaning.
+        """
+        self._job = job
+        if hasattr(job, "discard"):
+            forget = job.discard
+            job.discard = lambda: None if self.with_child else forget()
 
     def on_accepted(self, pid: int, _monotonic: float) -> None:
         """A child has taken it."""

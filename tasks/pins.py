@@ -34,13 +34,8 @@ class Pins:
         return slot
 
     def release(self, queue: str) -> None:
-        """One message of ``queue`` is settled."""
+        """One message of ``queue`` is settled, or no longer this worker's."""
         if queue in self._held:
             self._held[queue] -= 1
             if not self._held[queue]:
                 del self._held[queue], self._pinned[queue]
-
-    def clear(self) -> None:
-        """All messages are gone."""
-        self._pinned.clear()
-        self._held.clear()

@@ -22,6 +22,10 @@ REAP_MAX = 500
 """Claims that one call gives back: a few milliseconds of the server."""
 
 
+OF_CLAIMS = (script.ACK, script.GIVE_BACK, script.FORWARD, script.DELAY, script.MARK_ALONE)
+"""What is said of named claims. It does nothing when said again, for the claim is then gone, or marked."""
+
+
 class LeaseLost(HeadraceError, redis.ConnectionError):
     """The consumer's lease ended and its claims went back. Drop what is buffered, join under a new id.
 
@@ -154,9 +158,13 @@ def renew(consumer: str, lease_ms: int) -> Call[None]:
     return Call(script.RENEW, (consumer, lease_ms), read)
 
 
-def reap() -> Call[Reaped]:
-    """Take the claims of one consumer whose lease has ended, at most REAP_MAX of them."""
-    return Call(script.REAP, (REAP_MAX,), lambda answer: Reaped(answer[0].decode(), answer[1], answer[2]))
+def reap(lease_ms: int = 0) -> Call[Reaped]:
+    """Take the claims of one consumer whose lease has ended, at most REAP_MAX of them.
+
+    Args:
+        lease_ms: the fleet's; after a time without service nothing is taken for half of it. 0: whoever is late is dead.
+    """
+    return Call(script.REAP, (REAP_MAX, lease_ms), lambda answer: Reaped(answer[0].decode(), answer[1], answer[2]))
 
 
 def delay(consumer: str, token: str, *, until_ms: int | None = None, for_ms: int = 0) -> Call[int]:

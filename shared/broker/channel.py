@@ -6,7 +6,7 @@ Kombu's names are kept where kombu or Celery look at them: the handler ``BRPOP``
 # Kombu is typed in part.
 # mypy: disable-error-code="no-untyped-call,assignment,override"
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from queue import Empty
 from time import monotonic
 from typing import Any
@@ -16,6 +16,7 @@ from kombu.transport import redis as kombu_redis
 
 from shared.broker import calls
 from shared.broker.consumer import Consumer
+from shared.broker.envelope import decode
 from shared.broker.keys import WAKE
 from shared.broker.qos import QoS
 from shared.errors import ConfigurationError
@@ -49,6 +50,9 @@ class Channel(kombu_redis.Channel):
     """Bytes of payload in one claim, and in flight before another: so about twice this in a worker."""
     receiver: "Receiver | None" = None
     """Takes lanes' messages, and what is refused, undecoded, in the place of kombu's callbacks."""
+    working: Callable[[], Mapping[str, int]] = staticmethod(dict)
+    """Asked when the link broke, and again by the next channel: token -> bytes of payload of what is still worked on. That stays
+    claimed, and is the next channel's; all else goes back to its queue."""
     socket_timeout = 5.0
     socket_connect_timeout = 5.0
 
@@ -106,15 +110,20 @@ class Channel(kombu_redis.Channel):
         return message
 
     def _get(self, queue: str) -> Any:
-        envelope = self.claimer.take_one(queue)
-        if envelope is None:
+        message = self.claimer.take_one(queue)
+        if message is None:
             raise Empty
+        envelope = decode(message.payload)
+        envelope["properties"]["delivery_tag"] = message.token
         return envelope
 
     def settle(self, tokens: Iterable[str]) -> None:
         """Acknowledge, with the next bulk ack; a token that is not this channel's any more is left alone."""
-        for token in tokens:
-            self.qos.ack(token)
+        self.claimer.outbox.settle(*[token for token in tokens if self.qos.forget(token)])
+
+    def holds(self, token: str) -> bool:
+        """Whether this message is delivered here, its claim not settled and not known to be lost."""
+        return not self.closed and token in self.qos.sizes
 
     def give_back(self, tokens: Sequence[str]) -> None:
         """Return messages to the heads of their queues, in their order; no death is counted.
@@ -138,13 +147,14 @@ class Channel(kombu_redis.Channel):
             self.qos.forget(token)
 
     def retire(self) -> None:
-        """Settle what is settled, give back the rest, leave the fleet. Once; without a broker, the lease does it."""
+        """See `Consumer.retire`."""
         self.claimer.retire()
 
     def close(self) -> None:
         self._in_poll = None  # kombu would wait for the answer and deliver it
         self.retire()
         super().close()
+        self.claimer.closed()
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         self.claimer.tick()

@@ -60,6 +60,10 @@ class Claims:
         in_order = sorted(tokens, key=keys.number_of)
         return sum(self.run(calls.give_back(consumer, part)) for part in reversed(_parts(in_order)))
 
+    def held(self, consumer: str) -> frozenset[str]:
+        """The tokens of all its claims."""
+        return frozenset(token.decode() for token in cast("list[bytes]", self._client.hkeys(keys.CLAIMS + consumer)))
+
     def leave(self, consumer: str) -> None:
         """Give back every claim, then end the lease. Doing it twice, or for a consumer that is gone, changes nothing."""
         while self.run(calls.leave(consumer)):
@@ -69,9 +73,9 @@ class Claims:
         """See `calls.renew`."""
         self.run(calls.renew(consumer, lease_ms))
 
-    def reap(self) -> calls.Reaped:
+    def reap(self, lease_ms: int = 0) -> calls.Reaped:
         """See `calls.reap`."""
-        return self.run(calls.reap())
+        return self.run(calls.reap(lease_ms))
 
     def delay(self, consumer: str, token: str, seconds: float) -> int:
         """Turn a claim into a delayed message, due in ``seconds``."""

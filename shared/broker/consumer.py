@@ -13,7 +13,6 @@ import redis
 from shared.broker import calls
 from shared.broker.claims import Claims
 from shared.broker.delivery import deliver
-from shared.broker.envelope import decode
 from shared.broker.fetch import Fetch
 from shared.broker.keys import lists_of, queue_of
 from shared.broker.lanes import is_single_active
@@ -56,7 +55,7 @@ class Consumer:
         self._renew_at = self._look_at = self._sweep_at = self._promote_at = 0.0
         self._watch_at = 0.0
         self._delivered = 0
-        self._moved = self._changed = self._closing = self._retired = False
+        self._moved = self._changed = self._closing = self._stopping = self._retired = False
         self._unwanted: list[str] = []
 
     # The event loop
@@ -115,9 +114,8 @@ class Consumer:
 
     def _duties(self, now: float) -> list[Sending]:
         wanted: list[Sending] = []
-        if now >= self._renew_at:
-            self._renew_at = now + self._member.lease_ms / 3000
-            wanted += [(calls.renew(self._member.consumer, self._member.lease_ms), ignore), (calls.reap(), self._reaped)]
+        if renewal := self._renewal(now):
+            wanted += [*renewal, (calls.reap(self._member.lease_ms), self._reaped)]
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_SECONDS
             self._fetch.everywhere = True
@@ -130,6 +128,17 @@ class Consumer:
         if now >= self._watch_at and not (self._fetch.look or self._fetch.claiming or self._closing):
             self._watch()
         return wanted
+
+    def _renewal(self, now: float) -> list[Sending]:
+        if now < self._renew_at:
+            return []
+        self._renew_at = now + self._member.lease_ms / 3000
+        return [(calls.renew(self._member.consumer, self._member.lease_ms), ignore)]
+
+    def progress(self) -> None:
+        """One message of a claim was handed over. A callback may run its task (a solo pool does), so that a claim takes the loop
+        longer than a lease; that is work and no wedge."""
+        self.outbox.send(self._renewal(monotonic()))
 
     def _claimed(self, answer: calls.Claimed) -> None:
         self._fetch.answered(len(answer.messages))
@@ -155,7 +164,7 @@ class Consumer:
             log.warning(
                 "a dead consumer's messages returned", consumer=answer.consumer, returned=answer.returned, left=answer.left
             )
-            self.outbox.send([(calls.reap(), self._reaped)])
+            self.outbox.send([(calls.reap(self._member.lease_ms), self._reaped)])
 
     def _promoted(self, answer: calls.Promoted) -> None:
         if 0 <= answer.next_ms < SWEEP_SECONDS * 1000:
@@ -176,8 +185,10 @@ class Consumer:
     def _join(self) -> None:
         self._member.release()
         queues = self._channel.active_queues
-        self._member.join([queue for queue in queues if is_single_active(queue)])
-        self._changed = self._closing = False
+        working = self._channel.working()
+        kept = self._member.join([queue for queue in queues if is_single_active(queue)], working)
+        self._channel.qos.adopt({token: working[token] for token in kept})
+        self._changed = self._closing = self._stopping = False
         self._share()
 
     def _share(self) -> None:
@@ -198,11 +209,11 @@ class Consumer:
     def _stand_down(self) -> None:
         """Nothing is consumed any more, and perhaps the event loop stops now: give back what is on its way, open the lanes to
         others as their claims are settled, and keep the lease while children finish what they have."""
-        self._closing = True
+        self._closing = self._stopping = True
         try:
             self._finish_traffic()
             if not self._channel.qos.sizes:
-                return self._member.leave(reachable=True)
+                return self._member.leave()
             self._member.join([])
         except redis.RedisError as error:
             log.warning("standing down without the broker", error=type(error).__name__)
@@ -230,20 +241,25 @@ class Consumer:
             self._wire.read_all()
 
     def retire(self) -> None:
-        """Settle what is settled, give back the rest, leave. Once; without a broker, the lease does it."""
+        """Settle what is settled, give back the rest, leave. Once. When the link broke, the process's next consumer does it and
+        keeps what is still worked on; one that stops makes a new link; if that fails too, the lease does it."""
         if self._retired:
             return
         self._closing = True
         try:
             self._finish_traffic()
-            reachable = True
+            leaves = True
         except redis.RedisError:
-            reachable = False
+            leaves = self._stopping
         self._retired = True
-        self.outbox.close()
-        self._member.leave(reachable)
+        unsaid, keep = self.outbox.close(), bool(self._channel.working())
+        (self._member.leave if leaves and not keep else self._member.bequeath)(unsaid, keep=keep)
         if self._waiting is not None:
             self._waiting.close()
+
+    def closed(self) -> None:
+        """The channel has ended its connections."""
+        self._member.closed()
 
     def standing(self) -> Standing:
         """What it should be doing, for whoever judges whether it does."""
@@ -277,14 +293,6 @@ class Consumer:
         self._delivered += 1
         self._channel.receiver(self._channel, queue, message, refused)
 
-    def take_one(self, queue: str) -> dict[str, Any] | None:
+    def take_one(self, queue: str) -> calls.Claim | None:
         """One message at once, for ``basic_get``."""
-        if not self._member.consumer:
-            self._member.join([])
-            self._member.keep()
-        lists = [(name, is_single_active(queue)) for name in lists_of(queue)]
-        for message in self._member.claims.claim(self._member.consumer, lists, 1).messages:
-            envelope = decode(message.payload)
-            envelope["properties"]["delivery_tag"] = message.token
-            return envelope
-        return None
+        return self._member.take_one([(name, is_single_active(queue)) for name in lists_of(queue)])

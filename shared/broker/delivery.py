@@ -41,6 +41,7 @@ def deliver(consumer: "Consumer", claimed: Claimed) -> None:
             else:
                 cancelled.append(message.token)
             done += 1
+            consumer.progress()
         consumer.outbox.forward(forwards)
     except BaseException:
         undone = [message.token for message in claimed.messages[done:]]

@@ -54,7 +54,7 @@ def export(client: redis.Redis) -> Exported:
     while moved := claims.run(calls.promote(everything=True)).moved:
         delayed += moved
     client.delete(keys.CONSUMERS, keys.CONSUMING, keys.EPOCH, keys.SERIAL, keys.HELD, keys.ALONE, keys.DEATHS)
-    client.delete(keys.SETTLED, keys.FORMAT)
+    client.delete(keys.SETTLED, keys.FORMAT, keys.LOOKED)
     refused = sum(int(client.llen(name)) for name in client.scan_iter(match=keys.REFUSED + "*", count=1000))
     return Exported(claimed, delayed, refused)
 

@@ -9,6 +9,8 @@ CONSUMING = "headrace:consuming"
 """HASH: consumer id -> the single-active queues it reads, separated by spaces; who shares the lanes."""
 EPOCH = "headrace:epoch"
 """STRING: grows whenever CONSUMERS or CONSUMING changes, so that a consumer learns from its next claim to look again."""
+LOOKED = "headrace:looked"
+"""STRING: ``<when a consumer last looked for dead ones> <late or regular> <until when none is taken>``, server's ms."""
 CLAIMS = "headrace:claims:"
 """HASH for each consumer: token -> payload. A message is in a list, in one of these, or in DELAYED; never in two or none."""
 SERIAL = "headrace:serial"
@@ -52,6 +54,7 @@ LUA_NAMES = "".join(
         "CONSUMERS": CONSUMERS,
         "CONSUMING": CONSUMING,
         "EPOCH": EPOCH,
+        "LOOKED": LOOKED,
         "CLAIMS": CLAIMS,
         "SERIAL": SERIAL,
         "HELD": HELD,

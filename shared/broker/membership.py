@@ -2,25 +2,18 @@
 
 import os
 import socket
-from collections.abc import Iterable
-from threading import Event, Thread
-from time import monotonic
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 from uuid import uuid4
 
 import redis
 
-from shared.broker.calls import LeaseLost
+from shared.broker import estate as estates
+from shared.broker.calls import Call, Claim, LeaseLost
 from shared.broker.claims import Claims
+from shared.broker.estate import Estate
+from shared.broker.keeper import Keeper
 from shared.broker.lanes import assigned
-from shared.log import get_logger
-
-log = get_logger(__name__)
-
-KEEP_SECONDS_MAX = 600
-"""A stopping worker's lease is kept this long while its children finish: no batch may run longer."""
-
-_abandoned: list[tuple[str, str]] = []
-"""Broker and id of consumers of this process that could not leave, the broker being away; the next to join there does it."""
 
 
 class Membership:
@@ -43,20 +36,46 @@ class Membership:
         self._lanes = lanes
         self._broker = broker
         self._epoch = 0
-        self._kept = Event()
-        self._keeper: Thread | None = None
+        self._keeper: Keeper | None = None
 
-    def join(self, single_active: Iterable[str]) -> None:
-        """Start the lease, or change which single-active queues are read. Raises ConfigurationError, redis.RedisError."""
+    def join(self, single_active: Iterable[str], working: Collection[str] = ()) -> frozenset[str]:
+        """Start the lease, or change which single-active queues are read. Raises ConfigurationError, redis.RedisError.
+
+        Args:
+            single_active: the queues.
+            working: tokens of a predecessor in this process that are still worked on.
+
+        Returns those of ``working`` that are still claimed, now by this consumer: it goes on under the predecessor's id.
+        """
         queues = list(single_active)
-        for broker, consumer in list(_abandoned):
-            if broker == self._broker:
-                self.claims.leave(consumer)
-                _abandoned.remove((broker, consumer))
+        kept = frozenset[str]()
+        for estate in estates.left_at(self._broker):
+            kept |= self._take_over(estate, working)
+            estates.taken(estate)
         consumer = self.consumer or f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}"
         self.claims.join(consumer, self.lease_ms, lanes=self._lanes if queues else 0, single_active=queues)
         self.consumer = consumer
         self._look()
+        return kept
+
+    def _take_over(self, estate: Estate, working: Collection[str]) -> frozenset[str]:
+        for call in estate.unsaid:
+            self.claims.run(call)
+        held = self.claims.held(estate.consumer)
+        kept = held.intersection(working)
+        if not kept or self.consumer or not self._renewed(estate.consumer):
+            self.claims.leave(estate.consumer)
+            return frozenset()
+        self.claims.give_back(estate.consumer, list(held - kept))
+        self.consumer = estate.consumer
+        return kept
+
+    def _renewed(self, consumer: str) -> bool:
+        try:
+            self.claims.renew(consumer, self.lease_ms)
+        except LeaseLost:
+            return False
+        return True
 
     def refresh(self, epoch: int) -> bool:
         """Look again at who shares the lanes, when ``epoch`` is not the one last seen. Whether it was not."""
@@ -70,37 +89,47 @@ class Membership:
         self._epoch = members.epoch
         self.mine = assigned(self.consumer, members.single_active)
 
+    def take_one(self, lists: Iterable[tuple[str, bool]]) -> Claim | None:
+        """Claim one message, as a member of no queue if need be; see `calls.claim`."""
+        if not self.consumer:
+            self.join([])
+            self.keep()
+        return next(iter(self.claims.claim(self.consumer, lists, 1).messages), None)
+
     def keep(self) -> None:
         """Renew the lease from a thread from now on: the worker stops, and nobody turns its event loop while it waits for
-        its children. Ends after KEEP_SECONDS_MAX, or by `release`."""
+        its children. Ends by `release`, or see `Keeper`."""
         if self._keeper is None:
-            self._kept.clear()
-            self._keeper = Thread(target=self._keep, name="headrace-lease", daemon=True)
-            self._keeper.start()
-
-    def _keep(self) -> None:
-        until = monotonic() + KEEP_SECONDS_MAX
-        while not self._kept.wait(self.lease_ms / 3000) and monotonic() < until:
-            try:
-                self.claims.renew(self.consumer, self.lease_ms)
-            except LeaseLost:
-                return
-            except redis.RedisError as error:
-                log.warning("lease not renewed", error=type(error).__name__)
+            self._keeper = Keeper(self.claims, self.consumer, self.lease_ms).start()
 
     def release(self) -> None:
         """End what `keep` began."""
-        self._kept.set()
+        if self._keeper:
+            self._keeper.stop()
         self._keeper = None
 
-    def leave(self, reachable: bool) -> None:
-        """Give every claim back and end the lease; when the broker is not reachable, the process's next consumer does it."""
+    def leave(self, unsaid: Sequence[Call[Any]] = (), *, keep: bool = False) -> None:
+        """Say what is unsaid, give every claim back and end the lease; when the broker is not reachable, see `bequeath`."""
         self.release()
         if self.consumer:
             try:
-                if not reachable:
-                    raise redis.ConnectionError
+                for call in unsaid:
+                    self.claims.run(call)
                 self.claims.leave(self.consumer)
             except redis.RedisError:
-                _abandoned.append((self._broker, self.consumer))
+                self.bequeath(unsaid, keep=keep)
             self.consumer = ""
+
+    def bequeath(self, unsaid: Sequence[Call[Any]], *, keep: bool) -> None:
+        """Leave the place to the process's next consumer; ``keep`` the lease until it comes, from `closed` on."""
+        self.release()
+        if self.consumer:
+            self._keeper = Keeper(self.claims, self.consumer, self.lease_ms) if keep else None
+            estates.leave(Estate(self._broker, self.consumer, unsaid, self._keeper))
+            self.consumer = ""
+
+    def closed(self) -> None:
+        """The channel has ended its connections."""
+        if self._keeper:
+            self._keeper.start()
+            self._keeper = None

@@ -34,13 +34,13 @@ class Outbox:
         self._since = 0.0
         self._closed = False
 
-    def settle(self, token: str) -> None:
+    def settle(self, *tokens: str) -> None:
         """Ack, with the next bulk ack."""
-        if self._closed:
+        if self._closed or not tokens:
             return
         if not self._acks:
             self._since = monotonic()
-        self._acks.append(token)
+        self._acks.extend(tokens)
         if len(self._acks) >= ACKS_MAX or not self.gathers:
             self.flush()
 
@@ -98,10 +98,11 @@ class Outbox:
             for call, use in sendings:
                 use(self._member.claims.run(call))
 
-    def close(self) -> None:
-        """The claims are given back, or lost: from now on nothing is said of them."""
+    def close(self) -> list[calls.Call[Any]]:
+        """Say nothing any more. Returns what the broker may not have heard of claims, in order; said again, it does nothing."""
         self._closed = True
-        self._acks.clear()
+        said = self.wire.unanswered if self.wire is not None else []
+        return [call for call in said if call.script in calls.OF_CLAIMS] + [call for call, _ in self.take_acks()]
 
     def _say(self, items: Sequence[Any], call: Callable[[Sequence[Any]], calls.Call[Any]]) -> None:
         self.send([(each, ignore) for each in self._calls(items, call)])

@@ -3,6 +3,7 @@
 # Kombu is typed in part.
 # mypy: disable-error-code="no-untyped-call"
 
+from collections.abc import Mapping
 from typing import Any
 
 from kombu.transport import virtual
@@ -35,10 +36,17 @@ class QoS(virtual.QoS):
     def append(self, message: Any, delivery_tag: str) -> None:
         self._delivered[delivery_tag] = message
 
+    def adopt(self, sizes: Mapping[str, int]) -> None:
+        """Messages that a predecessor delivered, with their sizes: they are in the window, and can be settled."""
+        self.sizes.update(sizes)
+        self._delivered.update(dict.fromkeys(sizes))
+
     def forget(self, delivery_tag: str) -> bool:
         """Take a message out of the window; whether it was in it."""
         self.sizes.pop(delivery_tag, None)
-        return self._delivered.pop(delivery_tag, None) is not None
+        delivered = delivery_tag in self._delivered
+        self._delivered.pop(delivery_tag, None)
+        return delivered
 
     def ack(self, delivery_tag: str) -> None:
         """Settle, with the next bulk ack. A message that was not delivered by this channel is left alone."""

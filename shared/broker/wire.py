@@ -39,9 +39,9 @@ class Wire:
         """Write calls, together. Raises redis.ConnectionError."""
         if not calls:
             return
-        self.check()
         now = monotonic()
         self._pending.extend((now, call, use) for call, use in calls)
+        self.check()
         # Not redis-py's health check: it reads an answer, and would take one of ours.
         packed = self.connection.pack_commands([call.script.by_name(call.arguments) for call, _ in calls])
         self.connection.send_packed_command(packed, check_health=False)
@@ -70,6 +70,11 @@ class Wire:
             raise refused(error) from error
         _, call, use = self._pending.popleft()
         use(call.read(answer))
+
+    @property
+    def unanswered(self) -> list[Call[Any]]:
+        """What the other end may not have heard, in order; of a link that was cut, all that was to be sent since."""
+        return [call for _, call, _ in self._pending]
 
     @property
     def oldest(self) -> float | None:

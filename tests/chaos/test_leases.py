@@ -11,7 +11,7 @@ import redis
 
 from shared.broker import keys
 from tests.chaos import load
-from tests.chaos.fleet import LEASE_SECONDS, RECOVERY_SECONDS, Fleet, Watched
+from tests.chaos.fleet import LEASE_SECONDS, RECOVERY_SECONDS, Fleet, Watched, running_fleet
 from tests.chaos.form import long_form, sized
 from tests.chaos.harms import DELIVERED
 from tests.chaos.ledger import Ledger, slowest_seconds, stored
@@ -19,7 +19,8 @@ from tests.chaos.load import Load
 from tests.chaos.report import show
 from tests.conftest import RunningStack
 from tests.factory import message
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, redis_at
+from tests.tcp_proxy import TcpProxy
 from tests.waiting import eventually
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
@@ -42,6 +43,76 @@ def test_a_task_of_four_leases_on_a_live_worker_is_delivered_once(
     ledger.settle(broker.client, within=60)
     assert set(delivered(clean).values()) == {1}
     show("-", "a task of four leases, delivered once", injections=len(long), messages=len(long))
+
+
+def test_what_children_run_while_the_link_to_the_broker_is_cut_is_delivered_once_and_in_order(
+    clean: RunningStack, broker: RedisServer, account: str, ledger: Ledger
+) -> None:
+    with TcpProxy.running(("127.0.0.1", broker.port)) as proxy, running_fleet(clean, broker, redis_at(proxy.port)) as fleet:
+        fleet.start_together("w1", "w2", kind=Watched)
+        long = [message(f"long{number}", f"c{number}", text="takes 3") for number in range(2)]
+        behind = [message(f"m{number}", f"c{number % 2}") for number in range(40)]
+        for messages in (long, behind):
+            load.to_lanes(broker.url, account)(messages)
+            ledger.enter(messages)
+        eventually("a child works", lambda: delivered(clean))
+        cuts = 3
+        for cut in range(cuts):
+            proxy.cut()
+            assert cut or not stored(), "it still does"
+            eventually("they are cut off", lambda: not links(broker))
+            proxy.start()
+            eventually("they are back", lambda: links(broker) == len(fleet.workers), within=RECOVERY_SECONDS)
+        ledger.settle(broker.client, within=60)
+        fleet.assert_alive()
+    assert set(delivered(clean).values()) == {1}
+    show("12", "the link to the broker cut under running batches", injections=cuts, messages=len(ledger))
+
+
+def test_what_is_on_its_way_to_a_child_when_the_link_is_cut_is_delivered_once(
+    clean: RunningStack, broker: RedisServer, account: str, ledger: Ledger
+) -> None:
+    with TcpProxy.running(("127.0.0.1", broker.port)) as proxy, running_fleet(clean, broker, redis_at(proxy.port)) as fleet:
+        (worker,) = fleet.start_together("w1", kind=Watched)
+        for child in worker.tree()[1:]:
+            child.suspend()
+        sent = [message(f"m{number}", f"c{number}") for number in range(20)]
+        load.to_lanes(broker.url, account)(sent)
+        ledger.enter(sent)
+        eventually("all are claimed", lambda: claims_of(broker, worker.tree()[0].pid) == len(sent))
+        proxy.cut()
+        eventually("it is cut off", lambda: not links(broker))
+        proxy.start()
+        eventually("it is back", lambda: links(broker), within=RECOVERY_SECONDS)
+        for child in worker.tree()[1:]:
+            child.resume()
+        ledger.settle(broker.client, within=60)
+        fleet.assert_alive()
+    assert set(delivered(clean).values()) == {1}
+
+
+@long_form
+def test_a_broker_that_stands_still_past_every_lease_redelivers_nothing(
+    fleet: Fleet, clean: RunningStack, broker: RedisServer, account: str, ledger: Ledger
+) -> None:
+    fleet.start_together("w1", "w2", "w3", kind=Watched)
+    long = [message(f"long{number}", f"c{number}", text=f"takes {2 * LEASE_SECONDS}") for number in range(3)]
+    load.to_lanes(broker.url, account)(long)
+    ledger.enter(long)
+    eventually("children work", lambda: delivered(clean))
+    broker.process.send_signal(signal.SIGSTOP)
+    stood = time.monotonic()
+    eventually("every lease has ended", lambda: time.monotonic() - stood > LEASE_SECONDS * 1.1)
+    broker.process.send_signal(signal.SIGCONT)
+    ledger.settle(broker.client, within=60)
+    fleet.assert_alive()
+    assert set(delivered(clean).values()) == {1}
+    show("7", "a broker that stands still past every lease", injections=1, messages=len(ledger))
+
+
+def links(broker: RedisServer) -> int:
+    """Consumers that listen."""
+    return dict(broker.client.pubsub_numsub(keys.WAKE))[keys.WAKE.encode()]
 
 
 @long_form

@@ -156,6 +156,15 @@ def test_a_task_of_four_leases_is_delivered_once(start: StartWorker, producer: C
     assert notes.llen("started") == 1
 
 
+def test_tasks_that_together_run_for_two_leases_inside_of_the_event_loop_are_delivered_once(
+    start: StartWorker, producer: Celery, notes: redis.Redis
+) -> None:
+    send(producer, *range(40), seconds=0.1)
+    start("working", "--pool", "solo"), start("idle", "--pool", "solo")
+    eventually("all are done", lambda: set(done(notes)) == set(range(40)), within=20)
+    assert notes.llen("started") == 40
+
+
 def test_replaced_children_do_not_deafen_the_worker(start: StartWorker, producer: Celery, notes: redis.Redis) -> None:
     start("replaced", "--max-tasks-per-child", "1")
     for value in range(6):

@@ -33,13 +33,6 @@ def test_an_unordered_queue_is_spread_over_all_slots() -> None:
     pins.release("replies")
 
 
-def test_nothing_is_remembered_once_all_claims_are_gone() -> None:
-    pins = Pins(slots())
-    first = give(pins, "messages.00")
-    pins.clear()
-    assert give(pins, "messages.00") is not first
-
-
 def test_a_lane_whose_messages_are_all_in_flight_stays_in_its_slot_though_the_other_one_is_idle() -> None:
     pins = Pins(slots())
     first = give(pins, "messages.00")

@@ -1,10 +1,30 @@
--- reap: claims to return at most. Takes one consumer whose lease has ended. Returns {consumer or '', returned, left}.
+-- reap: claims to return at most, the fleet's lease in ms. Takes one consumer whose lease has ended.
+-- Returns {consumer or '', returned, left}.
+--
+-- Invariant: leases that ended while nobody was served are no deaths. Consumers look each third of a lease; when for more than half
+-- of one nobody has (the server was down or stood still, or its clock was set forward), nothing is taken for half of one, in which
+-- everybody who lives renews. Not twice in a row: a consumer that is alone and always late takes all the same.
+-- A lease of 0 asks for no such patience.
 --
 -- Invariant: a dead consumer's messages stand at the heads of their lists in their order, each with one death more, and one more
 -- "while alone" when it was. Until the last is back its lanes stay closed to others, and its lease cannot be renewed.
 
-local limit = tonumber(ARGV[1])
-local dead = redis.call('ZRANGEBYSCORE', CONSUMERS, '-inf', now_ms(), 'LIMIT', 0, 1)[1]
+local limit, lease, now = tonumber(ARGV[1]), tonumber(ARGV[2]), now_ms()
+if lease > 0 then
+  local last, before, patient = string.match(redis.call('GET', LOOKED) or '0 regular 0', '^(%d+) (%l+) (%d+)$')
+  local look = now - last > lease / 2 and 'late' or 'regular'
+  if look == 'late' and before == 'regular' then
+    patient = now + math.floor(lease / 2)
+  elseif patient - now > lease then -- the clock was set back
+    patient = 0
+  end
+  redis.call('DEL', LOOKED)
+  redis.call('SET', LOOKED, string.format('%d %s %d', now, look, patient))
+  if now < tonumber(patient) then
+    return {'', 0, 0}
+  end
+end
+local dead = redis.call('ZRANGEBYSCORE', CONSUMERS, '-inf', now, 'LIMIT', 0, 1)[1]
 if not dead then
   return {'', 0, 0}
 end

@@ -1,12 +1,15 @@
 """A broker of each kind, with two consumers."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
 
 from shared.broker.claims import Claims
+from shared.broker.transport import install
 from tests.claiming import LEASE_MS
+from tests.reading import Reader
 from tests.redis_server import EMBEDDED, SENTINEL, RedisServer, running
 from tests.sentinel import SentinelGroup, sentinel_group
 
@@ -66,3 +69,17 @@ def local_binary(redis_binary: str) -> str:
     if redis_binary == SENTINEL:
         pytest.skip("Sentinel knows no sockets")
     return redis_binary
+
+
+@pytest.fixture
+def reader(server: RedisServer, client: redis.Redis) -> Iterator[Any]:
+    install()
+    readers: list[Reader] = []
+
+    def make(*queues: str, **options: Any) -> Reader:
+        readers.append(Reader(options.pop("url", server.url), *queues, **options))
+        return readers[-1]
+
+    yield make
+    for one in readers:
+        one.connection.release()

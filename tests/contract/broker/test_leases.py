@@ -85,6 +85,30 @@ def test_a_lease_that_ended_unnoticed_is_renewed(client: redis.Redis, claims: Cl
     assert claims.ack("a", tokens(held)) == 1
 
 
+@pytest.mark.parametrize(
+    ("looked_ms_ago", "patience", "taken"),
+    [
+        pytest.param(LEASE_MS // 2 - 1_000, ("regular", -1), True, id="looks are regular"),
+        pytest.param(LEASE_MS // 2 + 1_000, ("regular", -1), False, id="nobody was served"),
+        pytest.param(LEASE_MS // 3, ("late", 5_000), False, id="nobody was served until a moment ago"),
+        pytest.param(LEASE_MS // 3, ("regular", -1), True, id="nobody was served until half a lease ago"),
+        pytest.param(LEASE_MS, ("late", -1), True, id="one that is alone is always late"),
+        pytest.param(-9 * LEASE_MS, ("regular", 9 * LEASE_MS), True, id="the clock was set back"),
+    ],
+)
+def test_a_lease_that_ended_while_nobody_was_served_is_no_death_before_its_consumer_could_renew(
+    client: redis.Redis, claims: Claims, looked_ms_ago: int, patience: tuple[str, int], taken: bool
+) -> None:
+    publish(client, LANE, "1")
+    take(claims, "a")
+    end_lease(client, "a")
+    seconds, micros = client.time()
+    now = seconds * 1000 + micros // 1000
+    client.set(keys.LOOKED, f"{now - looked_ms_ago} {patience[0]} {now + patience[1]}")
+    assert claims.reap(LEASE_MS).consumer == ("a" if taken else "")
+    assert waiting(client, LANE) == (["1"] if taken else [])
+
+
 def test_a_large_consumer_is_reaped_in_bounded_steps_and_its_lane_stays_closed(client: redis.Redis, claims: Claims) -> None:
     sent = [str(number) for number in range(2 * calls.REAP_MAX + 1)]
     publish(client, LANE, *sent)

@@ -1,80 +1,22 @@
 """The transport through kombu's own interface, without an event loop."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import kombu
 import pytest
 import redis
 
 from shared.broker import keys
 from shared.broker.claims import Claims
 from shared.broker.delivery import UNREADABLE
-from shared.broker.transport import install
-from shared.redis_client import MASTER_DEFAULT
 from tests.claiming import end_lease
-from tests.redis_server import RedisServer, binaries, running
+from tests.reading import nothing_claimed, send, waiting
+from tests.redis_server import binaries, running
 from tests.waiting import eventually
 
 pytestmark = binaries
 LANE = "messages.00"
-
-
-class Reader:
-    """A kombu consumer that keeps what it is handed."""
-
-    def __init__(self, url: str, *queues: str, prefetch: int = 10, no_ack: bool = False) -> None:
-        self.got: list[Any] = []
-        self.connection = kombu.Connection(url, transport_options={"lease_seconds": 5, "master_name": MASTER_DEFAULT})
-        self.channel = self.connection.default_channel
-        self.channel.basic_qos(0, prefetch, False)
-        self.consumer = kombu.Consumer(
-            self.channel, [kombu.Queue(name) for name in queues], on_message=self.on_message, no_ack=no_ack
-        )
-        self.consumer.consume()
-
-    def on_message(self, message: Any) -> None:
-        self.got.append(message)
-
-    def read(self, count: int) -> list[str]:
-        """Until ``count`` messages were handed over in all; their bodies."""
-        while len(self.got) < count:
-            self.connection.drain_events(timeout=5)
-        return [message.body.decode() for message in self.got]
-
-    def pause(self) -> None:
-        """Whatever comes now."""
-        with pytest.raises(TimeoutError):
-            self.connection.drain_events(timeout=0.3)
-
-
-@pytest.fixture
-def reader(server: RedisServer, client: redis.Redis) -> Iterator[Any]:
-    install()
-    readers: list[Reader] = []
-
-    def make(*queues: str, **options: Any) -> Reader:
-        readers.append(Reader(options.pop("url", server.url), *queues, **options))
-        return readers[-1]
-
-    yield make
-    for one in readers:
-        one.connection.release()
-
-
-def send(client: redis.Redis, name: str, *bodies: str) -> None:
-    envelope = {"headers": {}, "content-type": "text/plain", "content-encoding": "utf-8", "properties": {}}
-    client.lpush(name, *(json.dumps(envelope | {"body": body}) for body in bodies))
-
-
-def waiting(client: redis.Redis, name: str) -> list[str]:
-    return [json.loads(payload)["body"] for payload in reversed(client.lrange(name, 0, -1))]
-
-
-def nothing_claimed(client: redis.Redis) -> bool:
-    return not client.keys(keys.CLAIMS + "*")
 
 
 def test_no_more_is_claimed_than_there_is_credit_for(client: redis.Redis, reader: Any) -> None:
