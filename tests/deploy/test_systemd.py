@@ -63,3 +63,12 @@ def test_a_stopping_process_is_given_the_time_that_it_drains() -> None:
     for path in UNITS:
         for seconds in re.findall(r"^TimeoutStopSec=(\d+)s", path.read_text(), re.MULTILINE):
             assert int(seconds) >= drain + 5
+
+
+def test_each_unit_reads_the_file_of_its_role_that_the_example_names() -> None:
+    example = (DEPLOY / "systemd/headrace.env.example").read_text()
+    for path in UNITS:
+        role = re.split(r"[@.]", path.name.removeprefix("headrace-"))[0]
+        read = re.findall(r"^EnvironmentFile=-?/etc/headrace/(\S+)$", path.read_text(), re.MULTILINE)
+        assert read == ["headrace.env", f"{role}.env"], path.name
+        assert f"{role}.env" in example
