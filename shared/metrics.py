@@ -101,6 +101,12 @@ WORKER_PSS = Gauge(
     ["worker", "process"],
     multiprocess_mode="livemostrecent",
 )
+WORKER_MEMORY_MAX = Gauge(
+    "headrace_worker_memory_max_bytes",
+    "What a worker's processes may hold together before its memory guard acts (HEADRACE_WORKER_MEMORY_MB).",
+    ["worker"],
+    multiprocess_mode="livemostrecent",
+)
 WORKER_RECYCLES = Counter(
     "headrace_worker_recycles_total", "Children replaced, and workers that stopped, for their memory.", ["reason"]
 )

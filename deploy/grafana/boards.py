@@ -162,7 +162,14 @@ WORKERS = Board(
             {"children": f"sum(rate(headrace_batch_duration_seconds_sum{RATE}))"},
             note="seconds of batches a second: as many children as this always have one in hand",
         ),
-        Panel("Memory of a worker (PSS)", "bytes", {"{{worker}}": "headrace:worker_memory_bytes"}, limit=480 * 2**20),
+        Panel(
+            "Memory of a worker (PSS)",
+            "bytes",
+            {
+                "{{worker}}": "headrace:worker_memory_bytes",
+                "{{worker}} at most": "max by (worker) (headrace_worker_memory_max_bytes)",
+            },
+        ),
         Panel(
             "Memory of its processes (PSS)",
             "bytes",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from celery.worker import state
+from prometheus_client import REGISTRY
 
 from workers.memory import guard as module
 from workers.memory.guard import EXIT_MEMORY, Guard
@@ -135,3 +136,9 @@ def test_a_parent_that_leaks_stops_the_worker_once(
     world.measured(500, 30, 30)
     assert told == [EXIT_MEMORY]
     assert state.should_stop == EXIT_MEMORY
+
+
+def test_what_a_worker_may_hold_is_shown_beside_what_it_holds(world: World) -> None:
+    world.measured(60, 30, 30)
+    assert REGISTRY.get_sample_value("headrace_worker_memory_max_bytes", {"worker": "w@host"}) == 512 * MB
+    assert REGISTRY.get_sample_value("headrace_worker_pss_bytes", {"worker": "w@host", "process": "parent"}) == 60 * MB

@@ -11,7 +11,7 @@ from celery.worker import state
 
 from shared.clock import monotonic_seconds
 from shared.log import get_logger
-from shared.metrics import WORKER_PSS, WORKER_RECYCLES, fold_dead_processes
+from shared.metrics import WORKER_MEMORY_MAX, WORKER_PSS, WORKER_RECYCLES, fold_dead_processes
 from shared.settings import Settings, settings
 from tasks.collector import CollectorStep
 from workers.memory import heap
@@ -164,6 +164,7 @@ class Guard:
         state.should_stop = EXIT_MEMORY
 
     def _show(self, reading: Reading, places: dict[int, int]) -> None:
+        WORKER_MEMORY_MAX.labels(self._worker).set(self._limits.worker)
         for pid, place in {self._ledger.parent: PARENT, **places}.items():
             if pid in reading.pss:
                 name = "parent" if place == PARENT else f"child-{place}"
