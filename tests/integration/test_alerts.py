@@ -32,7 +32,8 @@ def blocks(text: str, start: str) -> dict[str, str]:
 
 @needs_promtool
 def test_rules_and_configuration_are_valid() -> None:
-    for words in (("check", "rules", *RULES), ("check", "config", PROMETHEUS / "prometheus.yml")):
+    configurations = (PROMETHEUS / "prometheus.yml", PROMETHEUS / "compose.yml")
+    for words in (("check", "rules", *RULES), *(("check", "config", each) for each in configurations)):
         ended = promtool(*words)
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
