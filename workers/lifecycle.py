@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,4 +62,5 @@ def _bound_the_drain(**_: Any) -> None:
 def _kill_children() -> None:
     logger.warning("drain time is up, unfinished batches are handed back", drain_seconds=settings().drain_seconds)
     for child in psutil.Process().children(recursive=True):
-        child.send_signal(signal.SIGKILL)
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile; the others must go all the same
+            child.send_signal(signal.SIGKILL)
