@@ -81,3 +81,18 @@ def test_what_is_asked_is_read_back_and_garbage_asks_nothing(fleet: Path) -> Non
     assert control.wanted_workers(fleet) is None
     control.prepare(fleet)
     assert list((fleet / "control").iterdir()) == []
+
+
+def test_a_request_that_another_took_the_place_of_says_so_and_does_not_wait(headrace: CommandLine, fleet: Path) -> None:
+    def another_asks() -> None:
+        pause = threading.Event()
+        while control.restart_asked(fleet) is None:
+            pause.wait(0.01)
+        control.ask_restart(fleet, control.Restart("another's"))
+
+    other = threading.Thread(target=another_asks)
+    other.start()
+    ended = headrace("restart", "--data-dir", fleet)
+    other.join(10)
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert "another restart was asked for meanwhile" in ended.err

@@ -185,3 +185,22 @@ def test_an_old_process_that_does_not_end_is_killed_after_its_bound(stage: Stage
     assert before
     with pytest.raises(ProcessLookupError):
         os.kill(before, signal.SIGCONT)
+
+
+def test_a_restart_that_is_asked_for_during_the_start_is_done_after_it_to_all(stage: Stage) -> None:
+    stage.supervisor.start([stage.program("first")])
+    control.ask_restart(stage.directory, Restart("r-early"))
+    stage.supervisor.look()
+    assert load(stage.directory).restart is None
+    stage.up(stage.program("second"))
+    before = {each.name: each.pid for each in load(stage.directory).processes}
+
+    def done() -> bool:
+        stage.supervisor.look()
+        restart = load(stage.directory).restart
+        return restart is not None and (restart.id, restart.state) == ("r-early", "done")
+
+    eventually("the restart is done", done, within=40)
+    after = stage.pids()
+    assert after.keys() == before.keys() == {"first", "second"}
+    assert all(after[name] != before[name] for name in before)

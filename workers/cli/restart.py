@@ -46,7 +46,7 @@ def restart(names: tuple[str, ...], data_dir: Path | None) -> None:
 
 
 def wait(directory: Path, request_id: str, show: Callable[[FleetRecord], None]) -> RestartRecord:
-    """How the request ended. Raises HeadraceError when the fleet ends, or the time."""
+    """How the request ended. Raises HeadraceError when another took its place, or the fleet ends, or the time."""
     until = monotonic_seconds() + SECONDS_MAX
     while monotonic_seconds() < until:
         record = load(directory)
@@ -55,5 +55,16 @@ def wait(directory: Path, request_id: str, show: Callable[[FleetRecord], None]) 
             return record.restart
         if not record.runs():
             raise HeadraceError("the fleet was stopped meanwhile")
+        if _is_replaced(directory, request_id, record):
+            raise HeadraceError(
+                "another restart was asked for meanwhile; mend: wait until it is done, then see `headrace status`"
+            )
         sleep(POLL_SECONDS)
     raise HeadraceError(f"not done after {SECONDS_MAX} s; `headrace status` shows how far it is")
+
+
+def _is_replaced(directory: Path, request_id: str, record: FleetRecord) -> bool:
+    """The latest request is another's, and ours is not under way: it will not be begun, or its end can no longer be read."""
+    latest = control.restart_asked(directory)
+    under_way = record.restart is not None and record.restart.id == request_id
+    return latest is not None and latest.id != request_id and not under_way

@@ -115,6 +115,8 @@ class Supervisor:
         return bool(came or gone)
 
     def _roll(self) -> bool:
+        if not self._record.complete:
+            return False  # what is asked for during the start is done after it, to all that were started
         request = control.restart_asked(self._data_dir)
         if request and (self._rolling is None or (self._rolling.over and self._rolling.record.id != request.id)):
             self._rolling = Rolling(request, [member for member in self._members if self._is_asked(member, request)])
