@@ -1,16 +1,19 @@
-"""A few pages over HTTP from a thread, for probes and scrapes. Bounded: a slow client is cut off, a request has no body."""
+"""A few pages over HTTP from a thread, for probes and scrapes. A silent client is cut off, a request's body is not read."""
 
 import os
 import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shared.errors import ConfigurationError
+from shared.log import get_logger
 
-REQUEST_SECONDS_MAX = 10
-"""A client slower than this is cut off."""
+SILENT_SECONDS_MAX = 10
+"""A client that sends nothing for so long is cut off."""
+
+log = get_logger(__name__)
 
 
 class Page(NamedTuple):
@@ -41,7 +44,7 @@ class Pages:
     def __init__(self, host: str, port: int, pages: Mapping[str, Callable[[], Page]], setting: str) -> None:
         self._forking = threading.Lock()
         try:
-            self._server = ThreadingHTTPServer((host, port), _handler(pages, self._forking))
+            self._server = _Server((host, port), _handler(pages, self._forking))
         except OSError as error:
             raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}; set {setting}") from None
         # A page may hold a lock of the metrics; a child forked at that moment would inherit it locked for ever.
@@ -65,14 +68,30 @@ class Pages:
         self._server.server_close()
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no event, and no traceback among the log's lines."""
+        log.debug("a client went away")
+
+
+def _made(path: str, make: Callable[[], Page]) -> Page:
+    """The page, or that it could not be made: a probe wants an answer, not a connection that is closed."""
+    try:
+        return make()
+    except Exception:
+        log.exception("page failed", path=path)
+        return Page(b"it could not be made, the log says why\n", HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
 def _handler(pages: Mapping[str, Callable[[], Page]], forking: threading.Lock) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = REQUEST_SECONDS_MAX
+        timeout = SILENT_SECONDS_MAX
 
         def do_GET(self) -> None:
-            make = pages.get(self.path.partition("?")[0])
+            path = self.path.partition("?")[0]
+            make = pages.get(path)
             with forking:
-                page = make() if make else Page(f"see {' '.join(pages)}\n".encode(), HTTPStatus.NOT_FOUND)
+                page = _made(path, make) if make else Page(f"see {' '.join(pages)}\n".encode(), HTTPStatus.NOT_FOUND)
             self.send_response(page.status)
             self.send_header("Content-Type", page.content_type)
             self.send_header("Content-Length", str(len(page.body)))
