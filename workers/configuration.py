@@ -181,13 +181,19 @@ def _memory(config: Settings) -> Iterator[Fault]:
 
 
 def _lanes(config: Settings, fleet: Fleet) -> Iterator[Fault]:
-    slots = fleet.workers * config.worker_children
-    if slots > config.lanes:
-        yield _fault(
-            "lanes",
-            f"{config.lanes} lanes for {slots} slots ({fleet.workers} workers of {config.worker_children} children): some idle",
-            f"run fewer workers or children, or more lanes: {2 * slots} spread evenly",
-        )
+    """A child without a lane idles; nothing is lost by it, so it is a warning."""
+    useful = max(1, config.lanes // config.worker_children)
+    asked = {"lanes": fleet.workers}
+    if "autoscaler_workers_max" in config.model_fields_set:  # its default says nothing of a fleet without an autoscaler
+        asked["autoscaler_workers_max"] = config.autoscaler_workers_max
+    for setting, workers in asked.items():
+        slots = workers * config.worker_children
+        if slots > config.lanes:
+            yield _fault(
+                setting,
+                f"{config.lanes} lanes for {slots} slots ({workers} workers of {config.worker_children} children): some idle",
+                f"run {useful} workers at most, or have more lanes (docs/broker.md): {2 * slots} spread evenly",
+            )._replace(serious=False)
 
 
 def _database(config: Settings, database: DatabaseFacts, fleet: Fleet) -> Iterator[Fault]:

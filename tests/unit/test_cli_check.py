@@ -153,3 +153,14 @@ def test_a_node_of_a_cluster_must_be_named_as_one() -> None:
 )
 def test_a_shown_url_has_no_password(url: str, shown: str) -> None:
     assert masked(url) == shown
+
+
+def test_more_slots_than_lanes_is_a_warning_for_the_fleet_and_for_what_the_autoscaler_may_make_of_it() -> None:
+    assert found(fleet=FLEET._replace(workers=16), autoscaler_workers_max=16) == []
+    (many,) = found(fleet=FLEET._replace(workers=17))
+    (may_become,) = found(autoscaler_workers_max=17)
+    assert (many.setting, may_become.setting) == ("HEADRACE_LANES", "HEADRACE_AUTOSCALER_WORKERS_MAX")
+    for fault in (many, may_become):
+        assert not fault.serious
+        assert "32 lanes for 34 slots" in fault.problem
+        assert "run 16 workers at most" in fault.fix
