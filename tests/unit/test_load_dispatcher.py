@@ -64,22 +64,34 @@ def test_a_conversations_next_message_waits_for_the_previous_acknowledgement_and
     assert most > 8, "different conversations go at once"
 
 
-def test_latency_counts_from_the_due_time_also_for_messages_that_had_to_wait_to_be_sent() -> None:
-    stall_seconds = 0.3
+def test_latency_counts_from_the_due_time_also_for_messages_that_had_to_wait_to_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(dispatcher, "monotonic_seconds", lambda: now)
+    recorder, pacer = Recorder(100), Pacer(1_000, 100)
 
-    async def main() -> Recorder:
-        gate = asyncio.Event()
-        recorder = Recorder(100)
-        pacer = Pacer(1_000, 100)
-        links = [FakeLink(lambda _: gate.wait()) for _ in range(2)]
-        asyncio.get_running_loop().call_later(stall_seconds, gate.set)
-        await Dispatcher(Scenario("load-1", seed=1, accounts=1, conversations=100), pacer, recorder, links).run()
-        return recorder
+    async def main() -> None:
+        nonlocal now
+        both_stand_still, gate = asyncio.Event(), asyncio.Event()
 
-    recorder = asyncio.run(main())
-    # Due in the first 0.1 s, sent by 2 links that stood still until 0.3 s: each message, not only those 2, took the stall.
+        async def stall() -> None:
+            if recorder.sent == 2:
+                both_stand_still.set()
+            await gate.wait()
+
+        links = [FakeLink(lambda _: stall()) for _ in range(2)]
+        scenario = Scenario("load-1", seed=1, accounts=1, conversations=100)
+        sending = asyncio.create_task(Dispatcher(scenario, pacer, recorder, links).run())
+        await asyncio.sleep(0)
+        now = 0.1  # all are due
+        await both_stand_still.wait()
+        now = 20.0
+        gate.set()
+        await sending
+
+    asyncio.run(main())
+    # Each message took the stall, not only the two that were on their way: sent or not, it counts from when it was due.
     assert recorder.accepted_count == 100
-    assert min(recorder.acknowledgement) > stall_seconds - 0.1 - 0.02
+    assert sorted(recorder.acknowledgement) == pytest.approx(sorted(20.0 - pacer.at(number) for number in range(100)))
 
 
 def test_a_refused_message_is_sent_again_with_its_id_until_it_is_accepted() -> None:
@@ -174,16 +186,20 @@ def test_stopping_sends_nothing_more_and_awaits_what_is_under_way() -> None:
 
 def test_when_too_many_wait_the_rest_is_left_unsent_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatcher, "WAITING_MAX", 30)
-    gate = asyncio.Event()
+    recorder = Recorder(100)
 
-    def answer(message: Message) -> object:
-        if message.message_id.endswith("-00000000"):
-            asyncio.get_running_loop().call_later(0.2, gate.set)
-        return gate.wait()
+    async def stall() -> None:
+        """Until all have been offered: two are on their way, and 30 wait."""
+        while recorder.unsent < 100 - 30 - 2:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
 
-    recorder = send(answer, links=2, planned=100)
-    assert recorder.sent + recorder.unsent == 100
-    assert recorder.unsent == 100 - 30 - 2
+    async def main() -> None:
+        links = [FakeLink(lambda _: stall()) for _ in range(2)]
+        scenario = Scenario("load-1", seed=1, accounts=3, conversations=100)
+        await Dispatcher(scenario, Pacer(2_000, 100), recorder, links).run()
+
+    asyncio.run(main())
+    assert (recorder.sent, recorder.unsent) == (32, 68)
 
 
 def test_a_fault_in_the_generator_itself_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
