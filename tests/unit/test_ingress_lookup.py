@@ -180,10 +180,9 @@ def test_an_outage_costs_the_database_one_attempt_a_second_and_ends_by_itself() 
 
 
 def test_a_database_that_hangs_keeps_a_request_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loads, "WAIT_SECONDS_MAX", 0.05)
-
     async def scenario(database: Database, cache: Lookup[str]) -> None:
         await cache.find("known")
+        monkeypatch.setattr(loads, "WAIT_SECONDS_MAX", 0.05)
         database.gate.clear()
         database.strangers_gate.clear()
         database.now += FRESH_SECONDS

@@ -186,7 +186,8 @@ def test_a_write_without_an_answer_in_time_is_refused_and_its_late_success_ends_
                 break
             except BrokerUnavailable:
                 await asyncio.sleep(0)
-        assert broker.writes == [[b"1"], [b"3"]]
+        assert broker.writes[0] == [b"1"]
+        assert set(map(tuple, broker.writes[1:])) == {(b"3",)}  # again when its answer, too, was late: a machine may be that busy
 
     run(scenario, timeout_seconds=0.05)
 
