@@ -100,3 +100,10 @@ def test_help_loads_no_celery_and_no_database() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
     assert "'celery'" not in loaded
     assert "'sqlalchemy'" not in loaded
+
+
+@pytest.mark.parametrize("verb", command_line.VERBS)
+def test_every_help_says_what_its_commands_do_to_the_end_of_the_sentence(headrace: CommandLine, verb: str) -> None:
+    ended = headrace(verb, "--help")
+    assert ended.code == 0
+    assert "..." not in ended.out.replace("[ARGS]...", "").replace("[NAMES]...", "").replace("HEADRACE_...", "")

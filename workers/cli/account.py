@@ -8,10 +8,11 @@ import click
 
 from shared.db.session import WriteSession, read_session, transact
 from shared.store import accounts
+from workers.cli.family import Family
 from workers.cli.output import confirm, json_option, print_record, print_records
 
 
-@click.group()
+@click.group(cls=Family)
 def account() -> None:
     """Create, list, disable and delete accounts."""
 

@@ -8,10 +8,11 @@ import click
 
 from shared.errors import ConfigurationError
 from shared.settings import settings
+from workers.cli.family import Family
 from workers.cli.output import json_option, print_json
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Family, invoke_without_command=True)
 @click.option(
     "--actuator",
     type=click.Choice(["local", "none"]),

@@ -7,10 +7,11 @@ from shared.broker import export as stopped
 from shared.redis_client import connect
 from shared.settings import settings
 from shared.topology import LANES_MAX
+from workers.cli.family import Family
 from workers.cli.output import json_option, print_record
 
 
-@click.group()
+@click.group(cls=Family)
 def broker() -> None:
     """Of a stopped fleet: put its messages back into plain lists, or change its number of lanes."""
 

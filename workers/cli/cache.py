@@ -12,12 +12,13 @@ from shared.db.session import read_session
 from shared.errors import HeadraceError
 from shared.settings import settings
 from shared.store import accounts
+from workers.cli.family import Family
 from workers.cli.output import json_option, print_record, print_records
 
 KINDS = list(kind.KINDS)
 
 
-@click.group()
+@click.group(cls=Family)
 def cache() -> None:
     """Show, fill and empty the cache."""
 

@@ -7,10 +7,11 @@ import click
 from shared.db.session import WriteSession, read_session, transact
 from shared.settings import settings
 from shared.store import accounts, channels
+from workers.cli.family import Family
 from workers.cli.output import json_option, print_record, print_records
 
 
-@click.group()
+@click.group(cls=Family)
 def channel() -> None:
     """Connect an account to a webhook source."""
 

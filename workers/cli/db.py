@@ -10,10 +10,11 @@ from shared import store
 from shared.db import explain as plans
 from shared.db import migrate, queries, report
 from shared.db.engine import engine
+from workers.cli.family import Family
 from workers.cli.output import json_option, print_json, print_records
 
 
-@click.group()
+@click.group(cls=Family)
 def db() -> None:
     """Migrate the database; show plans, sizes and what is slow."""
 

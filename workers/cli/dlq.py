@@ -17,6 +17,7 @@ from shared.producer import Producer
 from shared.settings import settings
 from shared.store import accounts, dead_letters
 from shared.store.dead_letters import Filter
+from workers.cli.family import Family
 from workers.cli.output import cell, confirm, json_option, print_json, print_record, print_records
 
 COLUMNS = ("id", "queue", "account_id", "message_id", "attempts", "age", "reason")
@@ -50,7 +51,7 @@ def filtered(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group()
+@click.group(cls=Family)
 def dlq() -> None:
     """List, show, replay and purge dead letters."""
 

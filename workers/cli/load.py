@@ -13,12 +13,13 @@ from loadgen.senders import VIAS
 from loadgen.tenants import ACCOUNTS_MAX
 from shared.errors import HeadraceError
 from shared.settings import settings
+from workers.cli.family import Family
 
 PATIENCE_MARGIN_SECONDS = 30
 """On top of how long a dead worker's messages hide."""
 
 
-@click.group()
+@click.group(cls=Family)
 def load() -> None:
     """Load a running fleet and account for every message."""
 

@@ -20,7 +20,7 @@ VERBS = {
     "account": ("account", "Create, list, disable and delete accounts."),
     "channel": ("channel", "Connect an account to a webhook source."),
     "queue": ("queue", "List, pause and resume queues."),
-    "broker": ("broker", "Leave the broker: put what is claimed or delayed back into lists."),
+    "broker": ("broker", "Of a stopped fleet: messages back into plain lists; more or fewer lanes."),
     "dlq": ("dlq", "List, show, replay and purge dead letters."),
     "cache": ("cache", "Show, fill and empty the cache."),
     "db": ("db", "Migrate the database; show plans, sizes and what is slow."),

@@ -8,11 +8,12 @@ from shared.errors import NotFound
 from shared.redis_client import connect
 from shared.settings import settings
 from shared.topology import KINDS, queues_of
+from workers.cli.family import Family
 from workers.cli.output import did_you_mean, json_option, print_records
 from workers.queues import depths
 
 
-@click.group()
+@click.group(cls=Family)
 def queue() -> None:
     """List, pause and resume queues."""
 
