@@ -25,6 +25,9 @@ from shared.store.dead_letters import Letter
 from tests.conftest import RunningStack
 from tests.factory import message, queued
 from tests.foreground import foreground, status
+from tests.redis_cluster import cluster
+from tests.redis_server import EMBEDDED, running
+from tests.sentinel import sentinel_group
 from tests.waiting import eventually
 from workers.exporter import database as module
 from workers.exporter.all_sources import all_sources
@@ -169,6 +172,41 @@ def test_what_is_paused_set_aside_or_dangerous_is_shown(door: Door, broker: redi
     found = parsed(exposition())
     assert found["headrace_queue_paused", "messages"] == 1
     assert found["headrace_redis_policy_ok", "broker maxmemory-policy"] == 1
+
+
+def test_a_cache_that_is_a_cluster_is_shown_as_a_whole_and_as_away_when_it_is(
+    door: Door, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with cluster(EMBEDDED, tmp_path_factory.mktemp("cluster")) as nodes:
+        exporter = Exporter(all_sources(Settings(broker_url=door.url, cache_url=nodes.url)))
+        for node in nodes.masters:
+            node.client.config_set("maxmemory", 2**26)
+        exporter.refresh()
+        found = parsed(exposition())
+        assert found["headrace_exporter_up", "cache"] == 1
+        assert found["headrace_redis_memory_max_bytes", "cache"] == len(nodes.masters) * 2**26
+    exporter.refresh()
+    late = Exporter(all_sources(Settings(broker_url=door.url, cache_url=nodes.url)))
+    for each in (exporter, late):
+        each.refresh()
+        found = parsed(exposition())
+        assert (found["headrace_exporter_up", "broker"], found["headrace_exporter_up", "cache"]) == (1, 0)
+        assert math.isnan(found["headrace_redis_memory_bytes", "cache"])
+
+
+def test_of_a_cache_behind_sentinels_that_watch_several_masters_its_own_is_asked(
+    door: Door, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    own = ("--maxmemory", "50mb")
+    with (
+        sentinel_group(EMBEDDED, tmp_path_factory.mktemp("sentinel")) as group,
+        running(EMBEDDED, tmp_path_factory.mktemp("cache"), *own) as cache,
+    ):
+        with redis.Redis(port=urlsplit(group.url).port) as sentinel:  # type: ignore[arg-type]
+            sentinel.execute_command("SENTINEL", "MONITOR", "the-cache", "127.0.0.1", cache.port, 1)
+        exporter = Exporter(all_sources(Settings(broker_url=door.url, cache_url=group.url, cache_master="the-cache")))
+        exporter.refresh()
+    assert parsed(exposition())["headrace_redis_memory_max_bytes", "cache"] == 50 * 2**20
 
 
 def test_a_server_that_is_away_is_a_gap_and_not_an_old_value(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:

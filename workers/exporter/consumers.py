@@ -10,7 +10,8 @@ from shared.broker import keys
 from shared.broker.lanes import assigned, is_single_active
 from shared.exporter_metrics import CONSUMERS, LANES_WITHOUT_OWNER
 from shared.topology import kind_of
-from workers.exporter.source import Readings, Source
+from workers.exporter.fleet import FleetQuestion
+from workers.exporter.source import Readings
 
 
 class Leases(NamedTuple):
@@ -43,23 +44,18 @@ def without_owner(leases: Leases, queues: Iterable[str]) -> list[str]:
     return [queue for queue in queues if is_single_active(queue) and queue not in owned]
 
 
-class Consumers:
-    """Reads them.
-
-    Args:
-        broker: answers within its own deadline.
-        queues: all of the fleet's.
-    """
+class Consumers(FleetQuestion):
+    """Reads them."""
 
     def __init__(self, broker: redis.Redis, queues: list[str]) -> None:
-        self._broker = broker
-        self._queues = queues
+        super().__init__(broker, queues)
         kinds = {(kind_of(queue),) for queue in queues if is_single_active(queue)}
         self._live, self._orphans = Readings(CONSUMERS, [()]), Readings(LANES_WITHOUT_OWNER, kinds)
 
-    def sources(self) -> tuple[Source, ...]:
-        """All of it is one question."""
-        return (Source("broker", self.read, (self._live, self._orphans)),)
+    @property
+    def readings(self) -> tuple[Readings, ...]:
+        """All of them."""
+        return self._live, self._orphans
 
     def read(self) -> None:
         """Ask and show."""

@@ -9,22 +9,17 @@ from shared.broker import keys
 from shared.exporter_metrics import DELAYED, LANE_DEPTH, QUEUE_PAUSED, REFUSED
 from shared.metrics import QUEUE_DEPTH, QUEUE_IN_FLIGHT, QUEUE_OLDEST_SECONDS
 from shared.topology import kind_of, lane_number
+from workers.exporter.fleet import FleetQuestion
 from workers.exporter.marks import Marks
-from workers.exporter.source import Readings, Source
+from workers.exporter.source import Readings
 from workers.queues import QueueState, by_kind, depths
 
 
-class Queues:
-    """Reads them.
-
-    Args:
-        broker: answers within its own deadline.
-        queues: all of the fleet's.
-    """
+class Queues(FleetQuestion):
+    """Reads them."""
 
     def __init__(self, broker: redis.Redis, queues: list[str]) -> None:
-        self._broker = broker
-        self._queues = queues
+        super().__init__(broker, queues)
         self._marks = Marks()
         kinds = [(kind_of(queue),) for queue in queues]
         lanes = [_lane(queue) for queue in queues if lane_number(queue) is not None]
@@ -33,10 +28,10 @@ class Queues:
         self._refused, self._lanes = Readings(REFUSED, kinds), Readings(LANE_DEPTH, lanes)
         self._delayed = Readings(DELAYED, [()])
 
-    def sources(self) -> tuple[Source, ...]:
-        """All of it is one question."""
-        shown = (self._depth, self._in_flight, self._oldest, self._lanes, self._paused, self._refused, self._delayed)
-        return (Source("broker", self.read, shown),)
+    @property
+    def readings(self) -> tuple[Readings, ...]:
+        """All of them."""
+        return self._depth, self._in_flight, self._oldest, self._lanes, self._paused, self._refused, self._delayed
 
     def read(self) -> None:
         """Ask and show."""
