@@ -119,12 +119,12 @@ BREAKER_STATE = Gauge(
 )
 CACHE_REQUESTS = Counter(
     "headrace_cache_requests_total",
-    "Keys asked for: tier l1 (the process), l2 (Redis), source; result hit, miss, stale, or of the source loaded, failed.",
+    "Keys asked for: of tier l1 (the process) and l2 (Redis) hit or miss; of source loaded, failed, or stale while it failed.",
     ["cache", "tier", "result"],
 )
 CACHE_SECONDS = Histogram(
     "headrace_cache_operation_seconds",
-    "One operation of a tier: a read or a write of l2, a load of the source.",
+    "One operation of the cache's Redis, which is tier l2.",
     ["tier", "operation"],
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )

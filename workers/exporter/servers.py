@@ -59,7 +59,7 @@ class Server:
 def _facts(client: Client) -> Mapping[str, Any]:
     """What it says of itself; of a Cluster, all of its masters together."""
     if not isinstance(client, RedisCluster):
-        return client.info()  # type: ignore[return-value]
+        return client.info()
     masters: Any = client.info(target_nodes=RedisCluster.PRIMARIES)
     nodes = [masters] if "used_memory" in masters else list(masters.values())
     return {name: sum(node[name] for node in nodes) for name in ADDED}
