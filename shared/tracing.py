@@ -36,15 +36,25 @@ def configure(process: str) -> None:
     """
     global _otel  # noqa: PLW0603 - one a process
     config = settings()
-    if not config.otlp_url:
-        return
+    if config.otlp_url:
+        _otel = _loaded()(process, config.otlp_url, config.trace_ratio)
+
+
+def require_installed() -> None:
+    """Raises ConfigurationError when the settings say so and the extra is not installed. Before a fork: Celery would log what a
+    child raises, and go on without traces."""
+    if settings().otlp_url:
+        _loaded()
+
+
+def _loaded() -> "type[Otel]":
     try:
         from shared.otel import Otel  # noqa: PLC0415 - the point of an optional extra
     except ImportError as error:
         raise ConfigurationError(
             f"HEADRACE_OTLP_URL is set, but {error.name} is not installed: pip install 'headrace[otel]', or unset it"
         ) from None
-    _otel = Otel(process, config.otlp_url, config.trace_ratio)
+    return Otel
 
 
 def close() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from shared import log, tracing
 from shared.cache.tiers import close_tiers, drop_inherited_tiers
 from shared.db.engine import close_engine, drop_inherited_engine, use
 from shared.db.role import Role
+from shared.errors import ConfigurationError
 from shared.metrics import forget_process
 from shared.settings import settings
 
@@ -26,6 +28,14 @@ logger = log.get_logger(__name__)
 @signals.setup_logging.connect
 def _own_logging(**_: Any) -> None:
     log.configure("worker")
+
+
+@signals.worker_init.connect
+def _refuse(**_: Any) -> None:
+    try:
+        tracing.require_installed()
+    except ConfigurationError as error:
+        sys.exit(f"headrace: {error}")  # any other exception Celery would log, and go on
 
 
 @signals.worker_process_init.connect

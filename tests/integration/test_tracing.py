@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from celery import Celery
 from pytest_celery import CeleryTestWorker
@@ -14,6 +15,7 @@ from tests import signing
 from tests.collector import Collector, Span, collecting
 from tests.conftest import RunningStack
 from tests.factory import as_json, message, queued, rows
+from tests.foreground import foreground
 from tests.running_ingress import Ingress, running
 from tests.waiting import eventually
 
@@ -167,3 +169,12 @@ except ConfigurationError as error:
     ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert "pip install 'headrace[otel]'" in ended.stdout
     assert ended.stdout.count("\n") == 1
+
+
+def test_a_worker_without_the_extra_says_so_and_ends(clean: RunningStack, tmp_path: Path) -> None:
+    (tmp_path / "opentelemetry.py").write_text("raise ImportError(name='opentelemetry')\n")
+    faulty = {"HEADRACE_OTLP_URL": "http://127.0.0.1:9", "PYTHONPATH": str(tmp_path)}
+    with foreground("worker", {**clean.environment, **faulty}) as worker:
+        assert worker.process.wait(60) == 1
+        assert worker.log.endswith("pip install 'headrace[otel]', or unset it\n"), worker.log
+        assert "Traceback" not in worker.log
