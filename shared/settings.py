@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     )
     metrics: bool = Field(True, description="count at all; `off` is for measuring what counting costs")
     health_port: int = Field(0, ge=0, le=65535, description="port of a worker's /livez, /readyz and /metrics; 0: none")
+    health_port_file: str = Field(
+        "", description="file into which a worker without a health port writes the free one that it took; `headrace up` sets it"
+    )
     health_stall_seconds: float = Field(
         30, ge=1, le=600, description="work that waits this long beside an idle worker, or a loop that stands still, is a failure"
     )

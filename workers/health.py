@@ -1,14 +1,17 @@
 """A worker's health: `/livez`, `/readyz` and `/metrics` of its parent process, and the watchdog behind them.
 
 `/livez` fails when ending the worker would help, see `workers.liveness`. `/readyz` is 200 while it consumes. Without
-`health_port` nobody is served, and the watchdog mends all the same.
+`health_port` or `health_port_file` nobody is served, and the watchdog mends all the same.
 """
 
+import sys
+from pathlib import Path
 from typing import Any
 
 from celery import signals
 
 from shared.clock import monotonic_seconds
+from shared.errors import ConfigurationError
 from shared.metrics import CONTENT_TYPE, exposition
 from shared.redis_client import connect
 from shared.settings import settings
@@ -29,7 +32,10 @@ class Health:
         broker = connect(config.required("broker_url"), timeout=ANSWER_SECONDS, master=config.broker_master)
         self.watchdog = Watchdog(self.liveness, broker, config.health_stall_seconds / LOOKS)
         pages = {"/livez": self.livez, "/readyz": self.readyz, "/metrics": metrics}
-        self.pages = Pages(config.admin_host, config.health_port, pages, "HEADRACE_HEALTH_PORT") if config.health_port else None
+        served = config.health_port or config.health_port_file
+        self.pages = Pages(config.admin_host, config.health_port, pages, "HEADRACE_HEALTH_PORT") if served else None
+        if self.pages and config.health_port_file:
+            _write(config.health_port_file, self.pages.port)
         BeatStep.liveness, BeatStep.begin_anew = self.liveness, self.watchdog.begin_anew
         self.watchdog.start()
 
@@ -41,6 +47,15 @@ class Health:
         """503 unless it consumes."""
         state = self.liveness.state
         return verdict(self.liveness.fault(monotonic_seconds()) or ("" if state == "consuming" else state))
+
+
+def _write(file: str, port: int) -> None:
+    try:
+        Path(file).write_text(str(port))
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write {file}: {error.strerror}; set HEADRACE_HEALTH_PORT_FILE to another path"
+        ) from None
 
 
 def metrics() -> Page:
@@ -59,7 +74,10 @@ def meanwhile() -> None:
 
 @signals.worker_init.connect
 def _begin(**_: Any) -> None:
-    _of_this_process.append(Health())
+    try:
+        _of_this_process.append(Health())
+    except ConfigurationError as error:
+        sys.exit(f"headrace: {error}")  # any other exception Celery would log, and go on without a watchdog
 
 
 @signals.worker_process_init.connect

@@ -5,6 +5,7 @@ consumer's fetch forget that it has work.
 """
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from shared.broker.claims import Claims
 from shared.clock import monotonic_seconds
 from shared.producer import Producer
 from shared.topology import all_queues
+from tests.conftest import RunningStack
 from tests.factory import count, message, new_account, queued
-from tests.foreground import status
+from tests.foreground import foreground, status
 from tests.waiting import eventually
 from workers.local.ports import choose
 
@@ -107,6 +109,24 @@ def test_a_loop_that_stands_still_is_not_alive_and_one_that_goes_on_is_again(sta
     assert status(address + "/readyz") == 503
     (faults / "freeze").unlink()
     eventually("it is alive again", lambda: status(address + "/livez") == 200, within=30)
+
+
+def test_a_worker_whose_health_cannot_be_served_says_so_and_ends(clean: RunningStack, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        faults = {
+            "HEADRACE_HEALTH_PORT": (str(taken.getsockname()[1]), "; set HEADRACE_HEALTH_PORT\n"),
+            "HEADRACE_HEALTH_PORT_FILE": (
+                str(tmp_path / "nowhere" / "port"),
+                "; set HEADRACE_HEALTH_PORT_FILE to another path\n",
+            ),
+        }
+        for setting, (value, mend) in faults.items():
+            with foreground("worker", {**clean.environment, setting: value}) as worker:
+                assert worker.process.wait(60) == 1
+                assert (worker.log.count("headrace: "), worker.log.endswith(mend)) == (1, True), worker.log
+                assert "Traceback" not in worker.log
 
 
 def test_a_consumer_that_takes_nothing_begins_anew_by_itself(

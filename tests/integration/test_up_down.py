@@ -43,7 +43,7 @@ def test_status_tells_everything_that_runs_and_where(shared_fleet: Fleet) -> Non
     assert status["ready"] is True
     assert [each["name"] for each in status["processes"]] == PROCESSES
     for process in status["processes"]:
-        assert list(process) == ["name", "pid", "state", "restarts", "pss_bytes"]
+        assert list(process) == ["name", "pid", "state", "restarts", "pss_bytes", "health_url"]
         assert (process["state"], process["restarts"]) == ("running", 0)
         assert 2**20 < process["pss_bytes"] < 512 * 2**20
     assert [list(each) for each in status["queues"]] == [["name", "depth", "in_flight", "oldest_age_seconds"]] * 3
@@ -55,6 +55,10 @@ def test_what_status_names_answers(shared_fleet: Fleet) -> None:
     assert status["ingress_url"] == f"http://127.0.0.1:{shared_fleet.port}"
     assert http_status(status["ingress_url"] + "/readyz") == 200
     assert http_status(status["metrics_url"]) == 200
+    urls = {each["name"]: each["health_url"] for each in status["processes"] if each["health_url"]}
+    assert urls.keys() == {"worker-1", "worker-2"}
+    for url in urls.values():
+        assert [http_status(f"{url}{path}") for path in ("/livez", "/readyz", "/metrics")] == [200, 200, 200]
     assert http_status(status["flower_url"] + "/api/workers") == 401
     assert http_status(status["flower_url"] + "/api/workers", status["flower_user"], status["flower_password"]) == 200
 

@@ -34,6 +34,6 @@ def status(as_json: bool, data_dir: Path | None) -> None:
     click.echo(f"{'recycles':16} {', '.join(f'{count} {reason}' for reason, count in answer['recycles'].items()) or 0}")
     click.echo()
     processes = [each | {"memory_mb": each["pss_bytes"] >> 20} for each in answer["processes"]]
-    print_records(processes, ("name", "pid", "state", "restarts", "memory_mb"), as_json=False)
+    print_records(processes, ("name", "pid", "state", "restarts", "memory_mb", "health_url"), as_json=False)
     click.echo()
     print_records(answer["queues"], ("name", "depth", "in_flight", "oldest_age_seconds"), as_json=False)

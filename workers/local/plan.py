@@ -18,6 +18,9 @@ PORT = 8080
 
 FLOWER_PORT = 5555
 
+HEALTH = "health"
+"""Directory of the ports of workers' health, a file a worker."""
+
 DRAIN_MARGIN_SECONDS = 4
 """A worker ends its children and closes its connections after its drain."""
 
@@ -61,6 +64,7 @@ class Plan:
         """Empty what a former fleet left."""
         _empty(self._data_dir / "metrics")  # counters of processes that are gone would be counted for ever
         _empty(self._data_dir / "ready")
+        _empty(self._data_dir / HEALTH)
 
     def edge(self) -> list[Program]:
         """What stands before the workers."""
@@ -73,9 +77,11 @@ class Plan:
         ]
 
     def worker(self, number: int) -> Program:
-        """Store worker ``number``, 1 or more."""
+        """Store worker ``number``, 1 or more. Its health has a free port: while it is renewed there are two of it."""
         name = f"worker-{number}"
-        program = replace(self._program("worker", always, FLEET, "--name", name), name=name)
+        health = {f"{PREFIX}HEALTH_PORT": "0", f"{PREFIX}HEALTH_PORT_FILE": str(self._data_dir / HEALTH / name)}
+        program = self._program("worker", always, FLEET, "--name", name)
+        program = replace(program, name=name, environment={**program.environment, **health})
         return replace(self._with_ready_file(program), stop_seconds=self._config.drain_seconds + DRAIN_MARGIN_SECONDS)
 
     def views(self) -> list[Program]:

@@ -1,5 +1,6 @@
 """What `headrace status` says: the record, and what the processes, the broker and the database answer now."""
 
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -13,6 +14,7 @@ from shared.redis_client import connect
 from shared.settings import settings
 from shared.store import dead_letters
 from workers.local.identity import family
+from workers.local.plan import HEALTH
 from workers.local.record import FleetRecord, ProcessRecord
 from workers.queues import QueueState, by_kind, depths
 
@@ -35,14 +37,14 @@ def status(record: FleetRecord) -> dict[str, Any]:
         "database_url": record.chosen("DATABASE_URL"),
         "broker_url": record.chosen("BROKER_URL"),
         "cache_url": record.chosen("CACHE_URL"),
-        "processes": [_process(each) for each in record.processes],
+        "processes": [_process(each, Path(record.chosen("DATA_DIR"))) for each in record.processes],
         "queues": [state._asdict() for state in _queues(record.chosen("BROKER_URL"))],
         "dead_letters": _dead_letters(),
         "recycles": recycles(),
     }
 
 
-def _process(process: ProcessRecord) -> dict[str, Any]:
+def _process(process: ProcessRecord, data_dir: Path) -> dict[str, Any]:
     pss = sum(_pss(each) for each in family(process.process.identity)) if process.process else 0
     return {
         "name": process.name,
@@ -50,7 +52,16 @@ def _process(process: ProcessRecord) -> dict[str, Any]:
         "state": process.state,
         "restarts": process.restarts,
         "pss_bytes": pss,
+        "health_url": _health_url(data_dir / HEALTH / process.name) if process.process else None,
     }
+
+
+def _health_url(port_file: Path) -> str | None:
+    """Where a worker's /livez, /readyz and /metrics are; None of what is no worker, or has only just begun."""
+    try:
+        return f"http://127.0.0.1:{int(port_file.read_text())}"
+    except (OSError, ValueError):
+        return None
 
 
 def _pss(process: psutil.Process) -> int:
