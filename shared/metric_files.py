@@ -17,9 +17,7 @@ from typing import Any
 
 LOCK_FILE = "fold.lock"
 ADDED = ("counter", "histogram", "summary")
-"""Kinds whose values are added up."""
-LATEST = ("gauge_mostrecent",)
-"""Kinds of which the latest value counts."""
+"""Kinds whose values are added up. A gauge is what a process says now: it ends with the process (`shared.metrics`)."""
 FOLDED, ASIDE = "folded-", ".aside-"
 
 _open_locks: set[int] = set()
@@ -61,7 +59,7 @@ def fold(directory: Path, is_dead: Callable[[int], bool], values: type[Any]) -> 
     with held(directory, to_read=False) as ours:
         if not ours:
             return False
-        for kind in (*ADDED, *LATEST):
+        for kind in ADDED:
             number = _recover(directory, kind)
             files = [file for file in directory.glob(f"{kind}_*.db") if (pid := _pid(file, kind)) is not None and is_dead(pid)]
             if files:
@@ -82,12 +80,8 @@ def _fold(directory: Path, kind: str, files: Iterable[Path], number: int, values
     draft.unlink(missing_ok=True)
     sum_of = values(str(draft))
     for file in [*([before] if before.exists() else []), *aside]:
-        for key, value, time, _ in values.read_all_values_from_file(str(file)):
-            old, old_time = sum_of.read_value(key)
-            if kind in ADDED:
-                sum_of.write_value(key, old + value, 0.0)
-            elif time >= old_time:
-                sum_of.write_value(key, value, time)
+        for key, value, _, _ in values.read_all_values_from_file(str(file)):
+            sum_of.write_value(key, sum_of.read_value(key)[0] + value, 0.0)
     sum_of.close()
     draft.rename(after)
     for file in [before, *aside]:

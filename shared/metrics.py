@@ -52,12 +52,14 @@ END_TO_END_SECONDS = Histogram(
 )
 REDELIVERIES = Counter("headrace_redeliveries_total", "Messages delivered again.", ["queue"])
 INGRESS_SECONDS = Histogram("headrace_ingress_request_seconds", "One HTTP request.", ["route", "status"], buckets=REQUEST_SECONDS)
-QUEUE_DEPTH = Gauge("headrace_queue_depth", "Messages waiting.", ["queue"], multiprocess_mode="mostrecent")
-QUEUE_IN_FLIGHT = Gauge("headrace_queue_in_flight", "Messages claimed, not settled.", ["queue"], multiprocess_mode="mostrecent")
-QUEUE_OLDEST_SECONDS = Gauge(
-    "headrace_queue_oldest_age_seconds", "Age of the oldest waiting message.", ["queue"], multiprocess_mode="mostrecent"
+QUEUE_DEPTH = Gauge("headrace_queue_depth", "Messages waiting.", ["queue"], multiprocess_mode="livemostrecent")
+QUEUE_IN_FLIGHT = Gauge(
+    "headrace_queue_in_flight", "Messages claimed, not settled.", ["queue"], multiprocess_mode="livemostrecent"
 )
-DEAD_LETTERS = Gauge("headrace_dead_letters", "Dead letters kept.", ["queue"], multiprocess_mode="mostrecent")
+QUEUE_OLDEST_SECONDS = Gauge(
+    "headrace_queue_oldest_age_seconds", "Age of the oldest waiting message.", ["queue"], multiprocess_mode="livemostrecent"
+)
+DEAD_LETTERS = Gauge("headrace_dead_letters", "Dead letters kept.", ["queue"], multiprocess_mode="livemostrecent")
 QUERY_SECONDS = Histogram("headrace_db_query_seconds", "One statement.", ["query"], buckets=REQUEST_SECONDS)
 SLOW_QUERIES = Counter("headrace_db_slow_queries_total", "Statements slower than database_slow_ms.", ["query"])
 REPEATED_QUERIES = Counter("headrace_db_repeated_queries_total", "Runs of one statement again and again in a batch.", ["task"])
@@ -90,10 +92,10 @@ AUTOSCALER_TARGET = Gauge(
     "headrace_autoscaler_target",
     "Store workers wanted, shared out by the queues that want them; the sum is the number.",
     ["queue"],
-    multiprocess_mode="mostrecent",
+    multiprocess_mode="livemostrecent",
 )
 EXPORTER_UP = Gauge(
-    "headrace_exporter_up", "1 when the server answered the exporter.", ["target"], multiprocess_mode="mostrecent"
+    "headrace_exporter_up", "1 when the server answered the exporter.", ["target"], multiprocess_mode="livemostrecent"
 )
 WORKER_PSS = Gauge(
     "headrace_worker_pss_bytes",

@@ -12,7 +12,7 @@ from shared.clock import monotonic_seconds, wall_seconds
 from shared.db.outage import is_outage
 from shared.exporter_metrics import BUILD, EXPORTER_REFRESHED
 from shared.log import get_logger
-from shared.metrics import CONTENT_TYPE, EXPORTER_UP, exposition
+from shared.metrics import CONTENT_TYPE, EXPORTER_UP, exposition, fold_dead_processes
 from workers.exporter.source import Source
 from workers.pages import Page, Pages, verdict
 
@@ -46,6 +46,7 @@ class Exporter:
             "/livez": lambda: verdict(self.fault()),
         }
         pages = Pages(host, port, answers, "HEADRACE_EXPORTER_PORT")
+        fold_dead_processes()  # what the exporter before this one said ends with it
         log.info("exporter serves", host=host, port=port)
         while not stop.is_set():
             self.refresh()
