@@ -1,9 +1,6 @@
 """Flower behind its password, opened in a real browser."""
 
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from pytest_celery import CeleryTestWorker
 
 from shared.broker.claims import Claims
 from shared.producer import Producer
+from tests.browser import CHROMIUM, Browser
 from tests.conftest import RunningStack
 from tests.factory import count, message, new_account, queued
 from tests.foreground import Foreground, foreground, status
@@ -21,18 +19,6 @@ from tests.waiting import eventually
 from workers.local import ports
 
 PASSWORD = "for-this-test-only"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = (
-    "--headless",
-    "--no-sandbox",  # as root it would not start otherwise
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @pytest.fixture
@@ -43,32 +29,6 @@ def flower(clean: RunningStack) -> Iterator[tuple[Foreground, str]]:
     with foreground("flower", {**clean.environment, **environment}) as process:
         eventually("Flower serves", lambda: process.answers(f"http://{place}/healthcheck"), within=60)
         yield process, place
-
-
-class Browser:
-    """Chromium, logged in; each page in a profile of its own."""
-
-    def __init__(self, place: str, directory: Path) -> None:
-        self._place = place
-        self._directory = directory
-        self._pages = iter(range(1_000))
-
-    def text(self, page: str) -> str:
-        """The page as a browser shows it, scripts run."""
-        return self._open(page, "--dump-dom")
-
-    def picture(self, page: str, to: Path) -> None:
-        """A picture of it, as PNG."""
-        self._open(page, f"--screenshot={to}", "--window-size=1280,620", "--hide-scrollbars")
-
-    def _open(self, page: str, *more: str) -> str:
-        assert CHROMIUM
-        profile = self._directory / f"profile-{next(self._pages)}"
-        url = f"http://headrace:{PASSWORD}@{self._place}/{page}"
-        command = [CHROMIUM, *QUIET, f"--user-data-dir={profile}", "--virtual-time-budget=5000", *more, url]
-        shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-        assert "--dump-dom" not in more or "Flower</title>" in shown, shown[:500]
-        return shown
 
 
 def test_flower_wants_the_password_everywhere_but_for_its_health_and_metrics(flower: tuple[Foreground, str]) -> None:
@@ -100,7 +60,7 @@ def test_a_browser_sees_workers_a_processed_batch_and_the_queues_with_their_leng
     tmp_path: Path,
 ) -> None:
     _, place = flower
-    browser = Browser(place, tmp_path)
+    browser = Browser(place, PASSWORD, tmp_path)
     start_worker("seen-by-flower")
     eventually(
         "the worker is on the dashboard",
@@ -127,7 +87,7 @@ def test_a_browser_sees_workers_a_processed_batch_and_the_queues_with_their_leng
     row = re.compile(r"messages\.07\s*</td>\s*<td[^>]*>\s*17\s*<")
     eventually("the lane and its length are listed", lambda: row.search(browser.text("broker")) is not None, within=60, every=1)
 
-    picture = Path(os.environ.get("HEADRACE_TEST_FLOWER_PICTURE", tmp_path / "flower.png"))
+    picture = tmp_path / "flower.png"
     browser.picture("workers", picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size > 10_000

@@ -1,4 +1,5 @@
-"""`python -m tests.pictures`: the dashboards' pictures in docs/, drawn from what the real Prometheus saw of a fleet under load.
+"""`python -m tests.pictures`: the pictures in docs/. The dashboards are drawn from what the real Prometheus saw of a fleet under
+load; Flower is photographed in a real browser meanwhile.
 
 Takes about four minutes: a fleet of two workers in a new directory, webhooks, API and stock Celery clients at changing rates, and
 on the way a worker that is killed and a queue that is paused for a while, so that there is something to see.
@@ -15,7 +16,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from tests.browser import CHROMIUM, Browser
 from tests.conftest import free_ports
 from tests.integration.test_up_down import Fleet, environment
 from tests.pictures.drawing import Line, Picture, draw
@@ -29,7 +32,7 @@ STAGES = ((100, 0.3), (250, 0.4), (150, 0.3))
 
 
 def main() -> int:
-    """Write docs/dashboards/*.svg."""
+    """Write docs/dashboards/*.svg and docs/flower.png."""
     options = _options()
     with tempfile.TemporaryDirectory(prefix="headrace-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o711)  # as root, Postgres runs under another uid
@@ -40,14 +43,14 @@ def main() -> int:
                 sys.exit(ended.stderr)
             with watching(fleet.port + 1, fleet.port) as prometheus:
                 started = time.time()
-                _load(fleet, options.seconds)
+                _load(fleet, options.seconds, options.to.parent / "flower.png")
                 _draw_all(prometheus, started, time.time(), options.to)
         finally:
             fleet.headrace("down")
     return 0
 
 
-def _load(fleet: Fleet, seconds: float) -> None:
+def _load(fleet: Fleet, seconds: float, flower: Path) -> None:
     for number, (rate, share) in enumerate(STAGES):
         words = ("load", "run", "--rate", str(rate), "--duration", str(round(seconds * share)))
         here = environment({"HEADRACE_DATA_DIR": str(fleet.data_dir)})
@@ -59,6 +62,8 @@ def _load(fleet: Fleet, seconds: float) -> None:
         ]
         if number == 1:
             _disturb(fleet)
+        if number == len(STAGES) - 1 and CHROMIUM:
+            _photograph(fleet, flower)
         for load in loads:
             load.wait(600)
 
@@ -72,6 +77,16 @@ def _disturb(fleet: Fleet) -> None:
         subprocess.run([sys.executable, "-m", "workers.cli.main", "queue", verb, "messages"], env=here, check=True)
         until = time.monotonic() + (10 if verb == "pause" else 0)
         eventually("the pause is over", lambda until=until: time.monotonic() >= until, within=30)
+
+
+def _photograph(fleet: Fleet, to: Path) -> None:
+    """The page of batches, while there are some."""
+    status = fleet.status()
+    with tempfile.TemporaryDirectory(prefix="headrace-browser-", ignore_cleanup_errors=True) as profiles:
+        browser = Browser(urlsplit(status["flower_url"]).netloc, status["flower_password"], Path(profiles))
+        eventually("batches are listed", lambda: "messages.store" in browser.text("tasks"), within=60, every=1)
+        browser.picture("tasks", to)
+    sys.stderr.write(f"{to}\n")
 
 
 def _draw_all(prometheus: Prometheus, start: float, end: float, to: Path) -> None:
