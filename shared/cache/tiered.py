@@ -155,6 +155,8 @@ class Cache(Generic[V]):
     def _answer(self, key: str, flight: Flight, load_many: LoadMany[V], ttl: float | None) -> Entry:
         """Another thread's, or our own when that one hangs."""
         if wait((flight,), self.kind.load_seconds_max).done:
+            if flight.exception() is not None and (entry := self.stale(key)) is not None:
+                return entry  # it failed for another key, which was fetched along with ours and has nothing to serve
             return flight.result()
         return Fetch(self, load_many, ttl).run([key])[key]
 
