@@ -99,6 +99,7 @@ def _verdict(ground: Ground, step: Step, reports: list[dict[str, Any]]) -> Verdi
     accepted, uncertain, unsent = (sum(each[name] for each in reports) for name in ("accepted", "uncertain", "unsent"))
     faults = [f"a load run was not clean: {each['run']}" for each in reports if not each["clean"]]
     faults += _miscounted(ground.stored(), accepted, uncertain)
+    faults += [f"{unsent:,} messages were due and never sent: the load was lower than said"] if unsent > accepted / 100 else []
     series = [
         Series("lag", "s", [look.lag_seconds for look in step.looks]),
         Series("backlog", "messages", [float(look.backlog) for look in step.looks]),
