@@ -1,5 +1,6 @@
 """The policy's decisions, one by one and over an hour of simulated load."""
 
+import itertools
 import math
 import random
 
@@ -54,6 +55,28 @@ def test_a_single_busy_second_begins_the_wait_anew() -> None:
         decision = decide(decision, seen(at=second, arrivals=arrivals), BOUNDS)
         assert decision.target == 2
     assert decide(decision, seen(at=111 + 120, arrivals=50), BOUNDS).target == 1
+
+
+def test_each_step_down_that_is_undone_at_once_doubles_the_wait_for_the_next() -> None:
+    """A load that the figure says one worker can do, and that one worker cannot: its backlog grows."""
+    decision, down = Decision(2), []
+    for second in range(2_000):
+        grows = decision.target == 1 and second - decision.shrunk_at > 10
+        after = decide(decision, seen(at=second, arrivals=200, backlog=2_000 if grows else 0), BOUNDS)
+        if after.target < decision.target:
+            down.append(second)
+        decision = after
+    undone_after = 11
+    assert [later - earlier for earlier, later in itertools.pairwise(down)] == [undone_after + wait for wait in (240, 480, 960)]
+
+
+def test_a_long_calm_ends_the_doubled_wait() -> None:
+    after_a_failure = Decision(2, grown_at=0, shrunk_at=-5, known_since=0, patience=4)
+    soon = decide(after_a_failure, seen(at=479, arrivals=50), BOUNDS)
+    assert (soon.target, soon.reason) == (2, "fewer did not suffice lately")
+    for at, patience in ((480, 4), (960, 1)):
+        later = decide(soon, seen(at=at, arrivals=50), BOUNDS)
+        assert (later.target, later.patience) == (1, patience)
 
 
 def test_while_nothing_at_all_is_done_more_workers_are_no_help() -> None:

@@ -6,6 +6,8 @@ Up, at once and by as many as are needed: enough for what comes in, and to work 
 
 Down, slowly: one at a time, once fewer have sufficed for `stable_seconds` without a break, and one more each `step_seconds`.
 The two differ by a whole worker's capacity and two minutes of time, so noise moves nothing.
+A step down that is undone within `stable_seconds` was a mistake, by a figure that is a little too high or among bursts: after it
+the next step down waits for twice as long, counted from the last growth. A long calm ends that.
 
 While it is not known what a worker can do, fewer suffice for as long as they are not busy: that is how it becomes known.
 """
@@ -15,6 +17,9 @@ from typing import NamedTuple
 
 from workers.autoscaler.meter import Seen
 from workers.autoscaler.tuning import TUNING, Tuning
+
+PATIENCE_MAX = 32
+"""Times `stable_seconds`, an hour as shipped: then the figure itself is forgotten (`trust`)."""
 
 
 class Bounds(NamedTuple):
@@ -39,6 +44,7 @@ class Decision(NamedTuple):
         reason: in words, for the log.
         grown_at: when it grew last, monotonic seconds.
         shrunk_at: when it shrank last.
+        patience: after a growth the next step down waits for so many times `stable_seconds`, 1 to `PATIENCE_MAX`.
         known_since: since when it has been known without a break how many are needed; None: it is not.
         recent: of the last `stable_seconds`, (when, how many were needed), each more than all that came after it. So the first
             is the most, and there are no more of them than there are numbers within the bounds.
@@ -48,6 +54,7 @@ class Decision(NamedTuple):
     reason: str = ""
     grown_at: float = -math.inf
     shrunk_at: float = -math.inf
+    patience: int = 1
     known_since: float | None = None
     recent: tuple[tuple[float, int], ...] = ()
 
@@ -89,7 +96,9 @@ def _remembered(before: Decision, at: float, wanted: int, tuning: Tuning) -> Dec
 def _grow(before: Decision, seen: Seen, wanted: int, tuning: Tuning) -> Decision:
     if seen.at - before.grown_at < tuning.up_seconds:
         return before._replace(reason="has just grown")
-    return before._replace(target=wanted, reason="load", grown_at=seen.at)
+    undone = before.grown_at < before.shrunk_at and seen.at - before.shrunk_at < tuning.stable_seconds
+    patience = min(2 * before.patience, PATIENCE_MAX) if undone else before.patience
+    return before._replace(target=wanted, reason="load", grown_at=seen.at, patience=patience)
 
 
 def _shrink(before: Decision, seen: Seen, tuning: Tuning) -> Decision:
@@ -98,7 +107,11 @@ def _shrink(before: Decision, seen: Seen, tuning: Tuning) -> Decision:
     watched = seen.at - (before.known_since or 0.0)
     if watched < tuning.stable_seconds or seen.at - before.shrunk_at < tuning.step_seconds:
         return before._replace(reason="fewer would do")
-    return before._replace(target=before.target - 1, reason="fewer have sufficed", shrunk_at=seen.at)
+    calm, wait = seen.at - before.grown_at, tuning.stable_seconds * before.patience
+    if calm < wait:
+        return before._replace(reason="fewer did not suffice lately")
+    patience = 1 if calm >= 2 * wait else before.patience
+    return before._replace(target=before.target - 1, reason="fewer have sufficed", shrunk_at=seen.at, patience=patience)
 
 
 def _yield_memory(before: Decision, seen: Seen, bounds: Bounds, tuning: Tuning) -> Decision:
