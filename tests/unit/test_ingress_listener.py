@@ -1,11 +1,16 @@
 """Two listeners on one port: who gets the new connections while one takes over from the other."""
 
+import asyncio
 import socket
+import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
+from shared.settings import Settings
 from tests.conftest import free_ports
+from workers.ingress import server
 from workers.ingress.listener import has_clients, listen, take_over
 from workers.local.ports import PortInUse
 
@@ -92,3 +97,25 @@ def test_it_is_known_whether_a_client_is_connected(port: int, opened: list[socke
     client.close()
     server.close()
     assert not has_clients(port)
+
+
+def test_a_leaving_ingress_goes_on_answering_while_it_counts_its_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    counting, answered = threading.Event(), threading.Event()
+
+    def count(_port: int) -> bool:
+        counting.set()
+        assert answered.wait(10), "the event loop stood still"
+        return False
+
+    monkeypatch.setattr(server, "has_clients", count)
+    edge = SimpleNamespace(leaving=False)
+
+    async def main() -> None:
+        leaving = asyncio.create_task(server._leave(edge, Settings()))  # type: ignore[arg-type]
+        while not counting.is_set():  # noqa: ASYNC110 - another thread tells
+            await asyncio.sleep(0)
+        answered.set()
+        await leaving
+
+    asyncio.run(main())
+    assert edge.leaving
