@@ -22,6 +22,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from sqlalchemy import Engine, event
 
 from shared.clock import monotonic_seconds
+from shared.db import queries
 from shared.log import bound
 
 SEND_SECONDS_MAX = 2.0
@@ -143,7 +144,10 @@ class Bounded(Sampler):
 
 
 class _Statements:
-    """A span for each SQL statement of a traced batch or request: its first word, never its values."""
+    """A span for each SQL statement of a traced batch or request, called by its name (`shared.db.queries`) or its first word.
+
+    Never its values.
+    """
 
     def __init__(self, tracer: trace.Tracer) -> None:
         self._tracer = tracer
@@ -164,8 +168,11 @@ class _Statements:
     def _begin(self, _connection: Any, _cursor: Any, statement: str, _parameters: Any, context: Any, _many: bool) -> None:
         if context is not None and trace.get_current_span().is_recording():
             verb = statement.split(maxsplit=1)[0].upper() if statement.strip() else "SQL"
+            name = queries.name_of(context)
             attributes = {"db.system.name": "postgresql", "db.operation.name": verb}
-            context._headrace_span = self._tracer.start_span(verb, kind=SpanKind.CLIENT, attributes=attributes)
+            context._headrace_span = self._tracer.start_span(
+                verb if name == queries.UNNAMED else name, kind=SpanKind.CLIENT, attributes=attributes
+            )
 
     def _end(self, _connection: Any, _cursor: Any, _statement: str, _parameters: Any, context: Any, _many: bool) -> None:
         if span := getattr(context, "_headrace_span", None):

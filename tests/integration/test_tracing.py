@@ -48,7 +48,7 @@ def assert_whole(collector: Collector, request: Span, task: str) -> None:
         assert (batch.parent_id, transaction.parent_id) == (one.span_id, batch.span_id)
         assert "commit" in transaction.events
         assert one.started <= transaction.started <= transaction.ended <= one.ended
-        assert {span.parent_id for span in collector.named("WITH", trace)} == {transaction.span_id}
+        assert {span.parent_id for span in collector.named("messages.write", trace)} == {transaction.span_id}
     else:
         assert (batch.trace_id, batch.span_id) in one.links
 
