@@ -39,9 +39,10 @@ TUNING = {
     "max_wal_senders": "0",
     "max_logical_replication_workers": "0",  # one process less
     "wal_compression": "on",  # whole pages are logged after each checkpoint; compressed they are a third
-    # After a checkpoint each page is logged whole once: one every 512 MB tripled a batch's work at 5 million messages. A crash
-    # reads back half of this, some 8 s.
-    "max_wal_size": "2GB",
+    # After a checkpoint each page is logged whole once: one every 270 MB tripled a batch's work at 5 million messages. But a
+    # crash reads back all that came since, 70 MB a second, within the 15 s that it may take (docs/database.md).
+    "max_wal_size": "768MB",
+    "checkpoint_completion_target": "0.1",  # begun at 700 MB: with so few buffers to write it need not begin at half
     "random_page_cost": "1.1",  # SSDs
     "jit": "off",  # statements take milliseconds; compiling one takes longer
     "max_parallel_workers_per_gather": "0",  # the cores belong to the workers
