@@ -42,7 +42,8 @@ TUNING = {
     # After a checkpoint each page is logged whole once: one every 270 MB tripled a batch's work at 5 million messages. But a
     # crash reads back all that came since, 70 MB a second, within the 15 s that it may take (docs/database.md).
     "max_wal_size": "768MB",
-    "checkpoint_completion_target": "0.1",  # begun at 700 MB: with so few buffers to write it need not begin at half
+    "checkpoint_completion_target": "0.1",  # begun at 700 MB: so few buffers are written in 2 s and need not begin at half
+    "checkpoint_warning": "0",  # one every 28 s at full speed is as meant
     "random_page_cost": "1.1",  # SSDs
     "jit": "off",  # statements take milliseconds; compiling one takes longer
     "max_parallel_workers_per_gather": "0",  # the cores belong to the workers
